@@ -1,0 +1,66 @@
+"""The one root of every error that this project raises on purpose."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class ExecGoError(Exception):
+    """Something that we or the machine could not do, or a user's mistake.
+
+    `code` is machine readable (snake_case), `message` says what is wrong and where, `hint` what would be right.
+    A verdict on a plan is not one of these: see `VerificationFailed`.
+    """
+
+    exit_code = 3
+    """Exit code of the command line when this error ends it."""
+
+    def __init__(self, code: str, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  hint: {self.hint}" if self.hint else self.message
+
+    def __reduce__(self) -> tuple[type, tuple[str, str, str]]:
+        return (_rebuild, (type(self), self.code, self.message, self.hint))  # type: ignore[return-value]
+
+
+def _rebuild(cls: type[ExecGoError], code: str, message: str, hint: str) -> ExecGoError:
+    error = cls.__new__(cls)
+    ExecGoError.__init__(error, code, message, hint)
+    return error
+
+
+class UsageError(ExecGoError):
+    """A value that the user gave can't be used: an option, a file, a name."""
+
+    exit_code = 2
+
+    @classmethod
+    def unknown(cls, what: str, value: str, allowed: Iterable[str]) -> UsageError:
+        """Build the error for a name that is not among the allowed ones, offering the nearest match."""
+        names = sorted(allowed)
+        near = difflib.get_close_matches(value, names, n=1, cutoff=0.5)
+        guess = f"did you mean {near[0]!r}? " if near else ""
+        known = ", ".join(names) or "none"
+        return cls(f"unknown_{what.replace(' ', '_')}", f"unknown {what} {value!r}", f"{guess}allowed: {known}")
+
+
+class MissingDependency(ExecGoError):
+    """An optional package, program or service is not there."""
+
+
+class Unsupported(ExecGoError):
+    """What was asked for exists, but not in this version or on this backend."""
+
+
+class VerificationFailed(AssertionError):
+    """The plan failed: its scenario's verifier, or its execution, says so. A test failure, never an error of ours."""
+
+
+class StackError(ExecGoError):
+    """A service could not be started, died, or can't be reached; the message names it and where its log is."""
