@@ -1,0 +1,46 @@
+"""What a run leaves in memory when it ends: the input of metrics and reports, before anything is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pytest_execgo.plan.model import StandardPlan
+from pytest_execgo.plan.verdict import TaskOutcome, Verdict
+
+
+@dataclass(slots=True)
+class StageRecord:
+    """One submission of one stage. `depends_on` maps each task to the tasks of this stage that it waits for (plan ids)."""
+
+    stage_id: str
+    submitted: int
+    accepted: int = 0
+    depends_on: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    outcomes: list[TaskOutcome] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class RunRecord:
+    """One run. `plan_valid` is None when no plan was obtained; `invalid_actions` counts what the plan was not allowed to do.
+
+    `artifact_hashes` maps each expected artifact to its SHA-256 (None: it is missing) and `known_hashes` to the one
+    that the scenario expects, where it states one. `wall_ms` runs from the cell's start to its verdict.
+    """
+
+    workspace: Path
+    plan: StandardPlan | None = None
+    plan_valid: bool | None = None
+    invalid_actions: int = 0
+    stages: list[StageRecord] = field(default_factory=list)
+    verdict: Verdict | None = None
+    wall_ms: float = 0.0
+    artifact_hashes: dict[str, str | None] = field(default_factory=dict)
+    known_hashes: dict[str, str] = field(default_factory=dict)
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+    @property
+    def outcomes(self) -> list[TaskOutcome]:
+        """Every task outcome of every stage, in submission order."""
+        return [outcome for stage in self.stages for outcome in stage.outcomes]

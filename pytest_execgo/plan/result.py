@@ -1,0 +1,130 @@
+"""What a run, and a sweep of runs, amount to."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from pytest_execgo.plan.base import Document, Name
+from pytest_execgo.plan.cell import Cell
+from pytest_execgo.plan.model import Mode
+from pytest_execgo.plan.verdict import Attribution, Outcome, Verdict
+
+
+class RunMetrics(Document):
+    """Figures of one run, each computed from its artifacts; null where it does not apply.
+
+    Rates are 0..1, times milliseconds. `critical_path_ms` is the longest dependency chain, over stages, of what the tasks
+    themselves took (the kernel's clock); `overhead` is `wall_time_ms / critical_path_ms`. `determinism_drift` is the share of
+    the cell's repetitions that differ from the most common one; it exists only in a sweep.
+    """
+
+    plan_validity: float | None = None
+    submit_accept_rate: float | None = None
+    scenario_success: float | None = None
+    recovery_success: float | None = None
+    recovery_time_ms: float | None = None
+    wall_time_ms: float | None = None
+    critical_path_ms: float | None = None
+    overhead: float | None = None
+    stage_count: int | None = None
+    task_count: int | None = None
+    retry_count: int | None = None
+    timeout_count: int | None = None
+    runtime_failure_count: int | None = None
+    invalid_action_count: int | None = None
+    determinism_drift: float | None = None
+    artifact_hash_match: float | None = None
+    lost_count: int | None = None
+    duplicate_count: int | None = None
+    orphan_count: int | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
+class ArtifactManifest(Document):
+    """Where a run's artifacts are: its folder, and each artifact's file name to its SHA-256 (hex)."""
+
+    run_dir: str
+    files: dict[str, str] = Field(default_factory=dict)
+
+
+class BenchmarkResult(Document):
+    """One run's `result.json`: which cell, how it ended and why, its figures, where its evidence is.
+
+    Times are RFC 3339 in UTC. `plan_digest` and `outcome_digest` identify what was planned and what came of it.
+    """
+
+    run_id: Name
+    sweep_id: Name
+    cell_id: str
+    scenario_id: Name
+    framework: Name
+    mode: Mode
+    chaos_profile: Name
+    repetition: int
+    seed: int
+    sweep_seed: int | None = None
+    outcome: Outcome
+    verdict: Verdict | None = None
+    attribution: Attribution | None = None
+    error: str | None = None
+    metrics: RunMetrics = Field(default_factory=RunMetrics)
+    artifacts: ArtifactManifest
+    plan_digest: str | None = None
+    outcome_digest: str | None = None
+    started_at: str
+    finished_at: str
+    backend: str
+    versions: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def cell(self) -> Cell:
+        """The cell that was run."""
+        return Cell(self.scenario_id, self.framework, self.mode, self.chaos_profile, self.repetition, self.sweep_seed)
+
+
+class BenchmarkRunRequest(Document):
+    """Which cells a sweep runs: the axes, and how often each cell."""
+
+    scenarios: Annotated[list[str], Field(min_length=1)]
+    frameworks: Annotated[list[str], Field(min_length=1)]
+    modes: Annotated[list[Mode], Field(min_length=1, default_factory=lambda: ["replay"])]
+    chaos_profiles: Annotated[list[str], Field(min_length=1, default_factory=lambda: ["none"])]
+    repetitions: Annotated[int, Field(ge=1, le=10_000)] = 1
+    seed: int | None = None
+
+
+class BenchmarkSummary(Document):
+    """A sweep's `benchmark-summary.json`: totals, one line a group of repetitions, and every run."""
+
+    sweep_id: Name
+    started_at: str
+    finished_at: str
+    wall_time_ms: float
+    totals: dict[str, int]
+    groups: list[GroupSummary]
+    runs: list[BenchmarkResult]
+
+
+class GroupSummary(Document):
+    """Repetitions of one cell taken together; times in milliseconds (medians)."""
+
+    scenario_id: Name
+    framework: Name
+    mode: Mode
+    chaos_profile: Name
+    repetitions: int
+    passed: int
+    failed: int
+    errors: int
+    skipped: int
+    pass_rate: float | None
+    wall_time_ms: float | None
+    critical_path_ms: float | None
+    overhead: float | None
+    determinism_drift: float | None
+
+
+BenchmarkSummary.model_rebuild()

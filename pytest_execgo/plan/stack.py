@@ -1,0 +1,90 @@
+"""The stack: kernel, runtime and fixtures service, whoever runs them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+
+class Service(StrEnum):
+    """The three services of a stack."""
+
+    KERNEL = "kernel"
+    RUNTIME = "runtime"
+    FIXTURES = "fixtures"
+
+
+class Capability(StrEnum):
+    """What a backend may be able to do to a service, beyond bringing it up and down."""
+
+    RESTART = "restart"
+    KILL = "kill"
+    PAUSE = "pause"
+    LIMIT = "limit"
+    LOGS = "logs"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """Base URLs of the three services, without a trailing slash, and the bearer token that guards them (or None)."""
+
+    kernel: str
+    runtime: str
+    fixtures: str
+    token: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceStatus:
+    """One service as its backend sees it. `pid` is None where there is none to tell (external, containers)."""
+
+    service: Service
+    running: bool
+    url: str
+    pid: int | None = None
+    exit_code: int | None = None
+    log: Path | None = None
+
+
+class Stack(Protocol):
+    """One backend's stack. What it can't do is missing from `capabilities` and raises `Unsupported`."""
+
+    @property
+    def backend(self) -> str:
+        """Name of the backend: embedded, native, external, containers."""
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """What this backend can do."""
+
+    def up(self) -> Endpoints:
+        """Bring everything up, concurrently, and return once all three are ready; `StackError` names what failed and its log."""
+
+    def down(self) -> None:
+        """End everything that `up` started. Safe to call twice."""
+
+    def endpoints(self) -> Endpoints:
+        """Return where the services are; `StackError` before `up`."""
+
+    def status(self) -> list[ServiceStatus]:
+        """Tell how each service is, in the order of `Service`."""
+
+    def restart(self, service: Service) -> None:
+        """Stop one service gracefully and bring it back on the same port with the same data folder, ready again on return."""
+
+    def kill(self, service: Service) -> None:
+        """End one service at once (SIGKILL), without bringing it back."""
+
+    def pause(self, service: Service) -> None:
+        """Stop one service from running (SIGSTOP) without ending it."""
+
+    def resume(self, service: Service) -> None:
+        """Let a paused service go on."""
+
+    def limit(self, service: Service, *, cpu: float | None = None, memory: int | None = None) -> None:
+        """Bound one service: `cpu` in cores, `memory` in bytes; None lifts that bound."""
+
+    def logs(self, service: Service, *, tail: int = 50) -> str:
+        """Return the last `tail` lines that the service wrote."""
