@@ -1,0 +1,98 @@
+"""A client for any ExecGo-compatible kernel (seed 004)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+import requests
+
+from pytest_execgo.core.errors import ExecGoError
+
+
+class KernelUnreachable(ExecGoError):
+    """The kernel did not answer: refused, reset, timed out."""
+
+
+class KernelRefused(ExecGoError):
+    """The kernel answered with an error; `status_code` is HTTP's."""
+
+    def __init__(self, code: str, message: str, hint: str = "", status_code: int = 0) -> None:
+        super().__init__(code, message, hint)
+        self.status_code = status_code
+
+
+class KernelClient:
+    """One keep-alive connection to a kernel. `timeout` (seconds) bounds each request."""
+
+    def __init__(self, url: str, token: str | None = None, *, timeout: float = 30.0) -> None:
+        self.url = url.rstrip("/")
+        self._timeout = timeout
+        self._session = requests.Session()
+        self._session.trust_env = False  # a proxy of the user's must not see, or break, loopback traffic
+        if token:
+            self._session.headers["Authorization"] = f"Bearer {token}"
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._session.close()
+
+    def submit(self, tasks: Sequence[Mapping[str, Any]]) -> list[str]:
+        """POST a task graph; return the ids that were accepted. `KernelRefused` carries the kernel's own words."""
+        answer = self._call("POST", "/tasks", {"tasks": list(tasks)})
+        return [str(task_id) for task_id in answer.get("task_ids", [])]
+
+    def task(self, task_id: str) -> dict[str, Any]:
+        """GET one task's envelope."""
+        return self._call("GET", f"/tasks/{_segment(task_id)}")
+
+    def delete(self, task_id: str) -> None:
+        """DELETE one task's record."""
+        self._call("DELETE", f"/tasks/{_segment(task_id)}")
+
+    def health(self) -> dict[str, Any]:
+        """GET /health."""
+        return self._call("GET", "/health")
+
+    def metrics(self) -> dict[str, Any]:
+        """GET /metrics (JSON)."""
+        return self._call("GET", "/metrics")
+
+    def _call(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
+        try:
+            response = self._session.request(method, self.url + path, json=body, timeout=self._timeout)
+        except requests.RequestException as error:
+            raise KernelUnreachable("kernel_unreachable", f"{method} {self.url}{path}: {_cause(error)}") from error
+        if response.status_code == 204:
+            return {}
+        try:
+            answer = response.json()
+        except requests.JSONDecodeError as error:
+            text = response.text[:200]
+            raise KernelRefused(
+                "bad_answer",
+                f"{method} {path}: status {response.status_code}, not JSON: {text!r}",
+                status_code=response.status_code,
+            ) from error
+        if response.status_code >= 400:
+            said = answer.get("error", answer) if isinstance(answer, dict) else answer
+            raise KernelRefused("refused", str(said), status_code=response.status_code)
+        if not isinstance(answer, dict):
+            raise KernelRefused("bad_answer", f"{method} {path}: expected a JSON object", status_code=response.status_code)
+        return answer
+
+
+def _segment(task_id: str) -> str:
+    """Encode an id as one path segment; `.` and `..` would be swallowed by URL normalisation, so dots are encoded there."""
+    encoded = quote(task_id, safe="")
+    return encoded.replace(".", "%2E") if encoded in (".", "..") else encoded
+
+
+def _cause(error: BaseException) -> str:
+    """Return the innermost reason of a requests error: 'Connection refused' rather than the pool's repr."""
+    reason = getattr(error.args[0], "reason", None) if error.args else None
+    inner = reason or error
+    while inner.__cause__ or inner.__context__:
+        inner = inner.__cause__ or inner.__context__
+    return getattr(inner, "strerror", None) or str(inner) or type(inner).__name__

@@ -1,0 +1,96 @@
+"""Waiting for submitted tasks by adaptive polling: quick at first, backing off as seed 004 (chapter 6) recommends."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+TERMINAL = frozenset({"success", "failed", "skipped"})
+
+_FIRST = 0.002
+_GROWTH = 1.4
+_SURVEY = 0.25  # seconds between looks at every task, which only the timeline needs
+
+
+class TaskSource(Protocol):
+    """What can tell a task's envelope."""
+
+    def task(self, task_id: str) -> dict[str, Any]:
+        """Return one task's envelope."""
+
+
+class _Watch:
+    """Tasks of one submission, and what is known of each."""
+
+    def __init__(
+        self, source: TaskSource, tasks: Mapping[str, tuple[str, ...]], seen: Callable[[str, dict[str, Any]], None]
+    ) -> None:
+        waited_for = {parent for parents in tasks.values() for parent in parents}
+        self.source = source
+        self.tasks = tasks
+        self.seen = seen
+        self.known: dict[str, dict[str, Any]] = {}
+        self.open = list(tasks)
+        self.sinks = [task for task in tasks if task not in waited_for]
+
+    def look(self, task: str) -> bool:
+        """Ask about one task; tell whether its status is new."""
+        envelope = self.source.task(task)
+        changed = envelope.get("status") != self.known.get(task, {}).get("status")
+        self.known[task] = envelope
+        if changed:
+            self.seen(task, envelope)
+        if envelope.get("status") in TERMINAL:
+            self.open.remove(task)
+        return changed
+
+    def survey(self) -> bool:
+        """Ask about every open task that may have moved: one whose parents are all terminal."""
+        moved = False
+        for task in list(self.open):
+            if all(parent not in self.open for parent in self.tasks[task]):
+                moved = self.look(task) or moved
+        return moved
+
+    def probe(self) -> bool:
+        """Ask about the one task that is worth asking about: a sink that is open, else anything open."""
+        if not self.open:
+            return False
+        target = next((task for task in self.sinks if task in self.open), self.open[0])
+        return self.look(target)
+
+
+def wait_for(
+    source: TaskSource,
+    tasks: Mapping[str, tuple[str, ...]],
+    *,
+    budget: float,
+    longest_interval: float,
+    seen: Callable[[str, dict[str, Any]], None],
+) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """Poll until every task is terminal or `budget` seconds have passed.
+
+    `tasks` maps each wire id, in topological order, to the ids it waits for. A graph is over when its sinks are, so one
+    sink is asked about per tick; `longest_interval` (seconds) caps the back-off. `seen` is told every new status.
+    Returns the last envelope of each task, and the ids that are not terminal.
+    """
+    watch = _Watch(source, tasks, seen)
+    deadline = time.monotonic() + budget
+    next_survey = time.monotonic() + _SURVEY
+    interval = _FIRST
+    while watch.open:
+        moved = watch.probe()
+        if all(sink not in watch.open for sink in watch.sinks) or time.monotonic() >= next_survey:
+            while watch.survey():
+                moved = True
+            next_survey = time.monotonic() + _SURVEY
+        if not watch.open:
+            break
+        now = time.monotonic()
+        if now >= deadline:
+            watch.survey()
+            break
+        interval = _FIRST if moved else min(interval * _GROWTH, longest_interval)
+        time.sleep(max(0.0, min(interval, deadline - now)))
+    return watch.known, list(watch.open)
