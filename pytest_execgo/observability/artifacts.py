@@ -85,10 +85,11 @@ class JsonLines:
 
 
 class TimelineWriter:
-    """Turns events into the lines of `timeline.jsonl`, and remembers the last ones for failure texts."""
+    """Turns events into the lines of `timeline.jsonl`, and remembers them (`rows`) for the run's summary."""
 
     def __init__(self, lines: JsonLines, *, run_id: str, framework: str, scenario_id: str) -> None:
         self._lines = lines
+        self.rows: list[dict[str, Any]] = []
         self._names = {"run_id": run_id, "framework": framework, "scenario_id": scenario_id}
 
     def consume(self, stamped: Stamped) -> None:
@@ -107,7 +108,8 @@ class TimelineWriter:
             error_code=event.error_code,
             metadata=event.details(),
         )
-        self._lines.append(row.model_dump(exclude_none=True))
+        self.rows.append(row.model_dump(exclude_none=True))
+        self._lines.append(self.rows[-1])
 
 
 class SnapshotWriter:

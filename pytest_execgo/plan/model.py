@@ -113,5 +113,6 @@ class PlanContext(Document):
     scenario_input: dict[str, Any]
     prompt_pack: PromptPack
     allowed_tools: list[str]
+    max_tasks: Annotated[int, Field(ge=1)] = 100
     model_profile: ModelProfile = Field(default_factory=ModelProfile)
     chaos_profile: Name = "none"

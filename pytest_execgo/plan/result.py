@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from pytest_execgo.core.errors import VerificationFailed
 from pytest_execgo.plan.base import Document, Name
 from pytest_execgo.plan.cell import Cell
 from pytest_execgo.plan.model import Mode
@@ -78,6 +79,12 @@ class BenchmarkResult(Document):
     finished_at: str
     backend: str
     versions: dict[str, str] = Field(default_factory=dict)
+
+    def raise_for_verdict(self) -> None:
+        """Raise `VerificationFailed`, an assertion, unless the run passed."""
+        if self.outcome != "passed":
+            reasons = self.verdict.reasons if self.verdict else [self.error or "nothing was concluded"]
+            raise VerificationFailed(f"{self.scenario_id} {self.outcome}: {'; '.join(reasons)}")
 
     @property
     def cell(self) -> Cell:

@@ -1,0 +1,69 @@
+"""What `run` and `benchmark` share: options, cells, exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+from pytest_execgo.plan.result import BenchmarkResult
+from pytest_execgo.reporting.terminal import sweep_table
+from pytest_execgo.wiring.options import OPTIONS, effective
+from pytest_execgo.wiring.settings import Settings
+from pytest_execgo.wiring.sweep import Sweep, write_summary
+from pytest_execgo.wiring.unrun import not_run
+
+_NOT_HERE = ("matrix",)
+
+
+def parse(prog: str, description: str, argv: list[str], **defaults: str) -> Settings:
+    """Read the options of `run` or `benchmark`; the current folder is the project."""
+    parser = argparse.ArgumentParser(prog=f"python -m pytest_execgo {prog}", description=description, allow_abbrev=False)
+    for option in OPTIONS:
+        if option.name in _NOT_HERE:
+            continue
+        if option.kind == "flag":
+            parser.add_argument(f"--{option.name}", dest=option.name, action="store_true", default=None, help=option.help)
+        else:
+            action = "append" if option.kind == "list" else "store"
+            parser.add_argument(f"--{option.name}", dest=option.name, action=action, metavar=option.metavar, help=option.help)
+    given = vars(parser.parse_args(argv))
+    return Settings.parse(effective(given, defaults), Path.cwd())
+
+
+def run_all(sweep: Sweep) -> tuple[list[BenchmarkResult], int]:
+    """Run every cell, a line each, write the summary, print its table; return the results and the exit code."""
+    results: list[BenchmarkResult] = []
+    started_ns = time.time_ns()
+    with sweep:
+        for cell in sweep.cells:
+            planned = sweep.planned(cell)
+            result = not_run(cell, "skipped", planned.excluded) if planned.excluded else sweep.run(cell)
+            results.append(result)
+            wall = result.metrics.wall_time_ms
+            print(f"{result.outcome:<12} {cell}{'' if wall is None else f'  {wall:.0f} ms'}", flush=True)
+            if result.outcome in ("error", "inconclusive", "skipped"):
+                print(f"  {result.error}", flush=True)
+    summary = write_summary(sweep.settings, sweep.sweep_id, results, started_ns=started_ns, finished_ns=time.time_ns())
+    print()
+    for line in sweep_table(summary):
+        print(line)
+    print(f"summary: {sweep.settings.out / 'benchmark-summary.md'}")
+    return results, exit_code(results)
+
+
+def list_cells(sweep: Sweep) -> int:
+    """Print every cell and whether it would run."""
+    from pytest_execgo.wiring.matrix import describe
+
+    for line in describe([sweep.planned(cell) for cell in sweep.cells]):
+        print(line)
+    return 0
+
+
+def exit_code(results: list[BenchmarkResult]) -> int:
+    """Return 0 when every cell that ran passed, 1 when a plan failed, 3 when something could not be concluded."""
+    outcomes = {result.outcome for result in results}
+    if outcomes & {"error", "inconclusive"}:
+        return 3
+    return 1 if "failed" in outcomes else 0

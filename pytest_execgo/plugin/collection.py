@@ -1,0 +1,56 @@
+"""A scenario file, collected as a module whose one test is parametrised over the axes."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Self
+
+import pytest
+
+from pytest_execgo.core.errors import UsageError
+from pytest_execgo.plan.result import BenchmarkResult
+from pytest_execgo.wiring.sweep import Sweep
+
+
+def test_plan(execgo_run: BenchmarkResult) -> None:
+    """The plan must do what the scenario asks for."""
+    execgo_run.raise_for_verdict()
+
+
+class ScenarioModule(pytest.Module):
+    """A module whose object is made from a scenario, not imported."""
+
+    scenario_id: str
+    sweep: Sweep
+
+    @classmethod
+    def of(cls, parent: pytest.Collector, path: Path, scenario_id: str, sweep: Sweep) -> Self:
+        """Build the node. A scenario outside of the project gets the id that it would have inside."""
+        outside = not path.is_relative_to(parent.config.rootpath) or "site-packages" in path.parts
+        nodeid = f"scenarios/{scenario_id}/{path.name}" if outside else None
+        module: Self = cls.from_parent(parent, path=path, nodeid=nodeid) if nodeid else cls.from_parent(parent, path=path)
+        module.scenario_id = scenario_id
+        module.sweep = sweep
+        return module
+
+    def _getobj(self) -> types.ModuleType:
+        module = types.ModuleType(f"execgo_scenario_{self.scenario_id}", self.sweep.scenario(self.scenario_id).spec.description)
+        module.__file__ = str(self.path)
+        module.test_plan = test_plan  # type: ignore[attr-defined]
+        module.execgo_scenario_id = self.scenario_id  # type: ignore[attr-defined]
+        return module
+
+    def funcnamefilter(self, name: str) -> bool:
+        """Collect `test_plan`, whatever `python_functions` says."""
+        return name == test_plan.__name__
+
+    def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
+        """Collect the test; a scenario that can't be loaded is a collection error with every problem."""
+        try:
+            scenario = self.sweep.scenario(self.scenario_id)
+            self.sweep.verifier(scenario)
+        except UsageError as error:
+            raise self.CollectError(str(error)) from error
+        return super().collect()

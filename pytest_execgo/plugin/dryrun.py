@@ -1,0 +1,23 @@
+"""`--execgo-dry-run`: which cells there are, and why any is excluded."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from pytest_execgo.core.errors import UsageError
+from pytest_execgo.plugin.session import settings_of
+from pytest_execgo.wiring.matrix import describe
+from pytest_execgo.wiring.sweep import Sweep
+
+
+def list_cells(config: pytest.Config) -> int:
+    """Print one line a cell: its id, its selector, and whether it would run; nothing is started or written."""
+    try:
+        sweep = Sweep(settings_of(config))
+        matrix = [sweep.planned(cell) for cell in sweep.cells]
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from error
+    sys.stdout.write("".join(f"{line}\n" for line in describe(matrix)))
+    return 0

@@ -1,0 +1,169 @@
+"""What pytest loads: options, fixtures, thin hooks. All else is imported when it is needed."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_execgo.wiring.options import OPTIONS
+
+if TYPE_CHECKING:
+    from pytest_execgo.client.kernel import KernelClient
+    from pytest_execgo.plan.cell import Cell
+    from pytest_execgo.plan.result import BenchmarkResult
+    from pytest_execgo.plan.stack import Stack
+    from pytest_execgo.plugin.session import ExecGoSession
+
+AXIS_FIXTURES = ("execgo_scenario", "execgo_framework", "execgo_mode", "execgo_chaos")
+
+
+class Door:
+    """Registered in every run. Opens our session when the run turns out to be ours: until then, nothing is imported."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._session: ExecGoSession | None = None
+        self.opened_ns = time.time_ns()
+        self.sweep_id = getattr(config, "workerinput", {}).get("execgo_sweep_id") or (
+            f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{secrets.token_hex(3)}"
+        )
+
+    @property
+    def session(self) -> ExecGoSession:
+        """This run's session, made and registered on first use."""
+        if self._session is None:
+            from pytest_execgo.plugin.session import ExecGoSession
+
+            self._session = ExecGoSession.create(self._config, self.sweep_id, self.opened_ns)
+            self._config.pluginmanager.register(self._session, "execgo-session")
+        return self._session
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Open when a worker's report is of ours: under xdist, the controller collects nothing itself."""
+        if self._session is None and any(name.startswith("execgo.") for name, _ in report.user_properties):
+            self.session.recorder.take(report)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Give each xdist worker the sweep's identity."""
+        node.workerinput["execgo_sweep_id"] = self.sweep_id
+
+
+DOOR: pytest.StashKey[Door] = pytest.StashKey()
+
+
+def session_of(config: pytest.Config) -> ExecGoSession:
+    """Return this run's session, made on first use."""
+    return config.stash[DOOR].session
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare every option, on the command line and in ini files."""
+    group = parser.getgroup("execgo", "execgo: scenarios as test cases")
+    for option in OPTIONS:
+        origin = f"; ini {option.dest}" if option.in_ini else ""
+        text = f"{option.help} (default: {option.default or 'none'}{origin}; {option.variable})"
+        if option.kind == "flag":
+            group.addoption(f"--execgo-{option.name}", dest=option.dest, action="store_true", default=None, help=option.help)
+        else:
+            action = "append" if option.kind == "list" else "store"
+            group.addoption(
+                f"--execgo-{option.name}", dest=option.dest, action=action, default=None, metavar=option.metavar, help=text
+            )
+        if option.in_ini:
+            parser.addini(option.dest, option.help, type="string", default="")
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Declare the hooks by which others extend us."""
+    from pytest_execgo.plugin import hookspecs
+
+    pluginmanager.add_hookspecs(hookspecs)
+
+
+def pytest_cmdline_main(config: pytest.Config) -> int | None:
+    """With `--execgo-dry-run`, list the cells and run nothing."""
+    if not config.getoption("execgo_dry_run"):
+        return None
+    from pytest_execgo.plugin.dryrun import list_cells
+
+    return list_cells(config)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker; with the matrix, check the configuration and choose what is collected."""
+    config.addinivalue_line(
+        "markers", "execgo(scenarios, frameworks, modes, chaos): narrow the axes of a test that asks for execgo_cell or an axis"
+    )
+    config.stash[DOOR] = Door(config)
+    config.pluginmanager.register(config.stash[DOOR], "execgo-door")
+    if config.getoption("execgo_matrix") or config.getini("execgo_matrix") or os.environ.get("PYTEST_EXECGO_MATRIX"):
+        session_of(config).enter_matrix()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Parametrise whatever asks for a cell, or for single axes."""
+    if any(name in metafunc.fixturenames for name in ("execgo_cell", *AXIS_FIXTURES)):
+        from pytest_execgo.plugin.axes import generate
+
+        generate(session_of(metafunc.config), metafunc)
+
+
+@pytest.fixture
+def execgo_cell(request: pytest.FixtureRequest) -> Cell:
+    """One cell of the matrix."""
+    cell: Cell = request.param
+    return cell
+
+
+def _axis(request: pytest.FixtureRequest, name: str) -> str:
+    value = request.param if hasattr(request, "param") else getattr(request.getfixturevalue("execgo_cell"), name)
+    return str(value)
+
+
+@pytest.fixture
+def execgo_scenario(request: pytest.FixtureRequest) -> str:
+    """Name of the scenario."""
+    return _axis(request, "scenario")
+
+
+@pytest.fixture
+def execgo_framework(request: pytest.FixtureRequest) -> str:
+    """Name of the framework."""
+    return _axis(request, "framework")
+
+
+@pytest.fixture
+def execgo_mode(request: pytest.FixtureRequest) -> str:
+    """Either `replay` or `live`."""
+    return _axis(request, "mode")
+
+
+@pytest.fixture
+def execgo_chaos(request: pytest.FixtureRequest) -> str:
+    """Name of the chaos profile."""
+    return _axis(request, "chaos")
+
+
+@pytest.fixture
+def execgo_run(request: pytest.FixtureRequest, execgo_cell: Cell) -> BenchmarkResult:
+    """Run the cell and give its result. What we or the machine could not do is raised here, as an error of the test's set-up."""
+    return session_of(request.config).run(request.node, execgo_cell)
+
+
+@pytest.fixture(scope="session")
+def execgo_stack(request: pytest.FixtureRequest) -> Stack:
+    """Give the live stack of this process."""
+    return session_of(request.config).live_stack()
+
+
+@pytest.fixture
+def execgo_client(request: pytest.FixtureRequest, execgo_stack: Stack) -> KernelClient:
+    """Give a client of the live kernel."""
+    return session_of(request.config).client()

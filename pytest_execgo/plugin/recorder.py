@@ -1,0 +1,59 @@
+"""Collects the sweep's results in the process that reports: from the cells' own files, which are the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from pytest_execgo.core.errors import UsageError
+from pytest_execgo.core.jsonio import read_json
+from pytest_execgo.plan.cell import Cell
+from pytest_execgo.plan.result import BenchmarkResult
+from pytest_execgo.plugin.properties import cell_from
+from pytest_execgo.wiring.unrun import not_run
+
+
+class Recorder:
+    """Every cell's result, once, in the order in which they came."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._found: dict[str, BenchmarkResult] = {}
+
+    @property
+    def results(self) -> list[BenchmarkResult]:
+        """What has been recorded so far."""
+        return list(self._found.values())
+
+    def take(self, report: pytest.TestReport) -> None:
+        """Record what one report says of a cell: its `result.json`, or that it never got one."""
+        cell = cell_from(report.user_properties)
+        if cell is None:
+            return
+        path = dict(report.user_properties).get("execgo.result")
+        if path is not None:
+            self._add(str(path), self._load(cell, Path(str(path))))
+        elif report.skipped:
+            reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+            self._add(report.nodeid, not_run(cell, "skipped", reason.removeprefix("Skipped: ")))
+        elif report.failed:
+            self._add(report.nodeid, not_run(cell, "error", str(report.longrepr)))
+
+    def take_crash(self, nodeid: str, report: pytest.TestReport, cells: Iterable[Cell]) -> None:
+        """Record a cell whose worker died: its report carries nothing but the test's id."""
+        for cell in cells:
+            if nodeid.endswith(f"::test_plan[{cell.axes}]") and f"/{cell.scenario}/" in f"/{nodeid}":
+                self._add(nodeid, not_run(cell, "error", str(report.longrepr)))
+
+    def _add(self, key: str, result: BenchmarkResult) -> None:
+        if key not in self._found:
+            self._found[key] = result
+            self._config.hook.pytest_execgo_cell_finished(config=self._config, result=result)
+
+    def _load(self, cell: Cell, path: Path) -> BenchmarkResult:
+        try:
+            return BenchmarkResult.model_validate(read_json(path))
+        except (UsageError, ValueError) as error:
+            return not_run(cell, "error", f"{path} can't be read back: {error}")

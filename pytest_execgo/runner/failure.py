@@ -1,0 +1,46 @@
+"""What failed in a run, classified: the layer, a code, whether trying again could help, and the evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pytest_execgo.plan.verdict import Attribution, Layer, TaskOutcome
+
+
+class StageFailed(Exception):
+    """The plan failed at a stage. Not an error of ours: the run ends as failed, with this attribution."""
+
+    def __init__(self, attribution: Attribution, stage_id: str) -> None:
+        super().__init__(attribution.message)
+        self.attribution = attribution
+        self.stage_id = stage_id
+
+
+def attribute_task(outcome: TaskOutcome, evidence: list[int], fixtures_url: str) -> Attribution:
+    """Classify the first task of a stage that failed, from the kernel's structured error."""
+    error = _error(outcome.envelope)
+    said = str(error.get("message") or outcome.envelope.get("error") or "no message")
+    return Attribution(
+        layer=_layer(outcome, error, fixtures_url),
+        code=str(error.get("code") or "task_failed"),
+        message=f"stage {outcome.stage_id}, task {outcome.task_id}: {said}",
+        retryable=bool(error.get("retryable", False)),
+        evidence=evidence,
+    )
+
+
+def _error(envelope: Mapping[str, Any]) -> Mapping[str, Any]:
+    runtime = envelope.get("runtime")
+    error = runtime.get("error") if isinstance(runtime, Mapping) else None
+    return error if isinstance(error, Mapping) else {}
+
+
+def _layer(outcome: TaskOutcome, error: Mapping[str, Any], fixtures_url: str) -> Layer:
+    if outcome.envelope.get("type") == "runtime":
+        return "runtime"
+    payload = outcome.envelope.get("input") or outcome.envelope.get("params")
+    target = payload.get("url") if isinstance(payload, Mapping) else None
+    if isinstance(target, str) and target.startswith(fixtures_url):
+        return "fixture"
+    return "kernel"

@@ -1,0 +1,120 @@
+"""The cells of a configuration: axes expanded, names checked, exclusions explained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import cast
+
+from pytest_execgo.chaos.loader import require_injectable
+from pytest_execgo.core.errors import Unsupported, UsageError
+from pytest_execgo.plan.adapter import Adapter
+from pytest_execgo.plan.cell import Cell
+from pytest_execgo.plan.chaos import ChaosProfile
+from pytest_execgo.plan.model import Mode
+from pytest_execgo.scenarios.loader import Scenario
+from pytest_execgo.wiring.settings import Settings
+
+INJECTABLE_ACTIONS: frozenset[str] = frozenset()
+"""Fault actions that this version can inject."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedCell:
+    """A cell of the matrix; `excluded` says why it can't be run here, None when it can."""
+
+    cell: Cell
+    excluded: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Axes:
+    """The names on each axis, expanded and checked."""
+
+    scenarios: tuple[str, ...]
+    frameworks: tuple[str, ...]
+    modes: tuple[str, ...]
+    chaos: tuple[str, ...]
+    repeat: int = 1
+    seed: int | None = None
+
+    def cells(self) -> list[Cell]:
+        """Return the product of the axes, in the order in which they are named."""
+        return [
+            Cell(scenario, framework, cast(Mode, mode), chaos, repetition, self.seed)
+            for scenario, framework, mode, chaos, repetition in product(
+                self.scenarios, self.frameworks, self.modes, self.chaos, range(self.repeat)
+            )
+        ]
+
+
+def expand(what: str, names: tuple[str, ...], known: Collection[str]) -> tuple[str, ...]:
+    """Expand `all` and check every name of one axis; `UsageError` offers the nearest match."""
+    if "all" in names:
+        return tuple(known)
+    for name in names:
+        if name not in known:
+            raise UsageError.unknown(what, name, [*known, "all"])
+    if not names:
+        raise UsageError("empty_axis", f"no {what} was named", f"allowed: {', '.join(known)}, all")
+    return names
+
+
+def select(settings: Settings, axes: Axes, known: Axes) -> list[Cell]:
+    """Return the cells to run: the product of the axes, or exactly those that `--execgo-cell` names."""
+    if not settings.cells:
+        return axes.cells()
+    by_id = {cell.cell_id: cell for cell in axes.cells()}
+    return [by_id[text] if text in by_id else _parse_cell(text, known, settings.seed) for text in settings.cells]
+
+
+def selector(cell: Cell) -> str:
+    """Return the text by which `--execgo-cell` selects a cell."""
+    return f"{cell.scenario}:{cell.framework}:{cell.mode}:{cell.chaos}:{cell.repetition}"
+
+
+def _parse_cell(text: str, known: Axes, seed: int | None) -> Cell:
+    parts = text.split(":")
+    if len(parts) != 5 or not parts[4].isdecimal():
+        raise UsageError(
+            "unknown_cell",
+            f"cell {text!r} is none of the selected ones",
+            "write scenario:framework:mode:chaos:repetition, or a cell id that --execgo-dry-run lists",
+        )
+    scenario, framework, mode, chaos, repetition = parts
+    for what, name, allowed in (
+        ("scenario", scenario, known.scenarios),
+        ("framework", framework, known.frameworks),
+        ("mode", mode, known.modes),
+        ("chaos profile", chaos, known.chaos),
+    ):
+        expand(what, (name,), allowed)
+    return Cell(scenario, framework, cast(Mode, mode), chaos, int(repetition), seed)
+
+
+def exclusion(
+    cell: Cell, scenario: Scenario, adapters: Mapping[str, Adapter], profile: Callable[[str], ChaosProfile]
+) -> str | None:
+    """Say why a cell can't be run here; None when it can."""
+    allowed = scenario.spec.allowed_chaos
+    if cell.chaos != "none" and "all" not in allowed and cell.chaos not in allowed:
+        return f"scenario {cell.scenario!r} does not allow chaos profile {cell.chaos!r} (allowed: {', '.join(allowed) or 'none'})"
+    modes = adapters[cell.framework].capabilities().modes
+    if cell.mode not in modes:
+        return f"{cell.mode} planning with {cell.framework} is not part of this version; use --execgo-mode {modes[0]}"
+    try:
+        require_injectable(profile(cell.chaos), INJECTABLE_ACTIONS)
+    except Unsupported as unsupported:
+        return unsupported.message
+    return None
+
+
+def describe(matrix: Sequence[PlannedCell]) -> list[str]:
+    """Return one line a cell: its id, its selector, and whether it would run; then a count."""
+    lines = [
+        f"{planned.cell.cell_id}  {selector(planned.cell):<50}  {f'excluded: {planned.excluded}' if planned.excluded else 'runs'}"
+        for planned in matrix
+    ]
+    excluded = sum(planned.excluded is not None for planned in matrix)
+    return [*lines, f"{len(matrix)} cells, {len(matrix) - excluded} run, {excluded} excluded"]

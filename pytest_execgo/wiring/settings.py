@@ -1,0 +1,108 @@
+"""A configuration, checked: what the options mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+from pytest_execgo.core.errors import UsageError
+from pytest_execgo.plan.model import Mode
+
+BACKENDS = ("embedded", "native", "external")
+MODES: tuple[str, ...] = get_args(Mode)
+_TRUE, _FALSE = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What to run, on what, and where to. `root` is the project's folder; `all` on an axis is still unexpanded here."""
+
+    root: Path
+    matrix: bool
+    dry_run: bool
+    scenarios: tuple[str, ...]
+    frameworks: tuple[str, ...]
+    modes: tuple[str, ...]
+    chaos: tuple[str, ...]
+    repeat: int
+    seed: int | None
+    cells: tuple[str, ...]
+    backend: str
+    bin: Path | None
+    url: str | None
+    runtime_url: str | None
+    fixtures_url: str | None
+    token: str | None
+    out: Path
+
+    @classmethod
+    def parse(cls, values: Mapping[str, str], root: Path) -> Settings:
+        """Check option values (see `options.effective`); `UsageError` names the option, the value and what is allowed."""
+        backend = values["backend"] or "embedded"
+        if backend == "containers":
+            raise UsageError(
+                "backend_missing", "backend 'containers' is not part of this version", f"use one of: {', '.join(BACKENDS)}"
+            )
+        if backend not in BACKENDS:
+            raise UsageError.unknown("backend", backend, BACKENDS)
+        settings = cls(
+            root=root,
+            matrix=_flag("matrix", values["matrix"]),
+            dry_run=_flag("dry-run", values["dry-run"]),
+            scenarios=_names(values["scenario"]),
+            frameworks=_names(values["framework"]),
+            modes=_names(values["mode"]),
+            chaos=_names(values["chaos"]),
+            repeat=_number("repeat", values["repeat"], 1, 10_000),
+            seed=_number("seed", values["seed"], 0, 2**63 - 1) if values["seed"] else None,
+            cells=_names(values["cell"]),
+            backend=backend,
+            bin=Path(values["bin"]) if values["bin"] else None,
+            url=values["url"] or None,
+            runtime_url=values["runtime-url"] or None,
+            fixtures_url=values["fixtures-url"] or None,
+            token=values["token"] or None,
+            out=root / values["out"],
+        )
+        settings._check_backend()
+        return settings
+
+    def _check_backend(self) -> None:
+        if self.backend == "native" and self.bin is None:
+            raise UsageError("option_missing", "backend 'native' needs the kernel's binary", "add --execgo-bin PATH")
+        if self.backend == "external":
+            for option, value in (("url", self.url), ("runtime-url", self.runtime_url), ("fixtures-url", self.fixtures_url)):
+                if value is None:
+                    raise UsageError("option_missing", f"backend 'external' needs --execgo-{option}", f"add --execgo-{option} URL")
+        if self.bin is not None and self.backend != "native":
+            raise UsageError(
+                "option_conflict", f"--execgo-bin does not go with backend {self.backend!r}", "add --execgo-backend native"
+            )
+        if (self.url or self.runtime_url or self.fixtures_url) and self.backend != "external":
+            raise UsageError(
+                "option_conflict", f"service URLs do not go with backend {self.backend!r}", "add --execgo-backend external"
+            )
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+
+
+def _flag(name: str, text: str) -> bool:
+    if text.lower() in _TRUE:
+        return True
+    if text.lower() in _FALSE:
+        return False
+    raise UsageError("bad_value", f"{name}: {text!r} is neither true nor false", "use true or false")
+
+
+def _number(name: str, text: str, least: int, most: int) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = least - 1
+    if not least <= value <= most:
+        raise UsageError("bad_value", f"{name}: {text!r} can't be used", f"give a whole number from {least} to {most}")
+    return value
