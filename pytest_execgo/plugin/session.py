@@ -80,15 +80,13 @@ class ExecGoSession:
         except UsageError as error:
             raise pytest.UsageError(str(error)) from error
         if self.config.args_source is not pytest.Config.ArgsSource.ARGS:
-            self.config.args = [
-                str(self.sweep.catalogue.file(scenario)) for scenario in self.sweep.known.scenarios if scenario in scenarios
-            ]
+            self.config.args = [str(file) for scenario, file in self.sweep.catalogue.files.items() if scenario in scenarios]
 
     # -- collection ---------------------------------------------------------------------------------------------------
 
     def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
         """Collect a scenario's file as a module of its own."""
-        scenario = self.sweep.catalogue.scenario_at(file_path) if self.settings.matrix else None
+        scenario = self.sweep.scenario_at(file_path) if self.settings.matrix else None
         return None if scenario is None else ScenarioModule.of(parent, file_path, scenario, self.sweep)
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -152,8 +150,10 @@ class ExecGoSession:
 
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
         """With -v, say what a passed cell took."""
+        if report.when != "call" or not report.passed:
+            return None
         took = dict(report.user_properties).get("execgo.wall_time_ms")
-        if report.when != "call" or not report.passed or took is None:
+        if took is None:
             return None
         return "passed", ".", f"PASSED ({float(str(took)):.0f} ms)"
 

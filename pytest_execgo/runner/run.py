@@ -30,13 +30,15 @@ from pytest_execgo.plan.model import PlanContext, StandardPlan
 from pytest_execgo.plan.problems import PlanInvalid
 from pytest_execgo.plan.record import RunRecord
 from pytest_execgo.plan.result import BenchmarkResult, RunMetrics
-from pytest_execgo.plan.stack import Endpoints, Service, Stack
+from pytest_execgo.plan.stack import Endpoints, Service, ServiceStatus, Stack
 from pytest_execgo.plan.verdict import Attribution, Outcome, TaskOutcome, Verdict, Verifier, VerifierContext
 from pytest_execgo.runner.failure import StageFailed
 from pytest_execgo.runner.stage import StageRunner
 from pytest_execgo.runner.workspace import lay_out, new_run_id
-from pytest_execgo.scenarios.loader import Scenario
+from pytest_execgo.scenarios.model import Scenario
 from pytest_execgo.scenarios.verifiers import judge
+
+_EXIT_NEWS = 2.0  # seconds within which a backend learns that a process of its own has ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,12 +247,26 @@ class _Run:
         return _Ending("failed", attribution)
 
     def _kernel_gone(self, unreachable: KernelUnreachable) -> StackError:
-        status = {row.service: row for row in self.parts.stack.status()}.get(Service.KERNEL)
+        status = self._kernel_status()
         if status is None or status.running:
-            return StackError(unreachable.code, unreachable.message, "the kernel runs but does not answer")
-        tail = self.parts.stack.logs(Service.KERNEL, tail=10)
-        message = f"the kernel died during the run (exit code {status.exit_code}); {unreachable.message}"
-        return StackError("kernel_died", message, f"its log is {status.log}:\n{tail}" if status.log else "")
+            return StackError(unreachable.code, unreachable.message, "the kernel runs but did not answer")
+        log = f", its log is {status.log}" if status.log else ""
+        message = f"the kernel died during the run (exit code {status.exit_code}){log}; {unreachable.message}"
+        return StackError("kernel_died", message, f"it wrote last:\n{self.parts.stack.logs(Service.KERNEL, tail=10)}")
+
+    def _kernel_status(self) -> ServiceStatus | None:
+        """Return how the kernel is. A reset connection is known before the exit that caused it, so a refusal is asked again."""
+        deadline = time.monotonic() + _EXIT_NEWS
+        while True:
+            status = {row.service: row for row in self.parts.stack.status()}.get(Service.KERNEL)
+            if status is None or not status.running or time.monotonic() > deadline:
+                return status
+            try:
+                self.parts.client.health()
+            except KernelUnreachable:
+                time.sleep(0.02)
+                continue
+            return status
 
 
 def _result(run: _Run, ending: _Ending, started_ns: int) -> BenchmarkResult:

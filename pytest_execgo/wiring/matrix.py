@@ -13,7 +13,7 @@ from pytest_execgo.plan.adapter import Adapter
 from pytest_execgo.plan.cell import Cell
 from pytest_execgo.plan.chaos import ChaosProfile
 from pytest_execgo.plan.model import Mode
-from pytest_execgo.scenarios.loader import Scenario
+from pytest_execgo.scenarios.model import Scenario
 from pytest_execgo.wiring.settings import Settings
 
 INJECTABLE_ACTIONS: frozenset[str] = frozenset()

@@ -31,8 +31,8 @@ from pytest_execgo.plan.stack import Capability, Endpoints, Stack
 from pytest_execgo.plan.verdict import Verifier
 from pytest_execgo.reporting.markdown import run_summary, sweep_summary
 from pytest_execgo.runner.run import RunParts, run_cell
-from pytest_execgo.scenarios.catalogue import Catalogue
-from pytest_execgo.scenarios.loader import Scenario
+from pytest_execgo.scenarios.catalogue import Catalogue, discover
+from pytest_execgo.scenarios.model import Scenario
 from pytest_execgo.scenarios.verifiers import load_verifier
 from pytest_execgo.wiring.matrix import Axes, PlannedCell, exclusion, expand, select
 from pytest_execgo.wiring.settings import MODES, Settings
@@ -64,8 +64,9 @@ class Sweep:
         self.worker = worker
         self.adapters = load_adapters(frameworks)
         self._verifiers = dict(verifiers or {})
-        self.catalogue = Catalogue([settings.root / "scenarios", bundled("scenarios")])
-        self.profiles = discover_profiles([settings.root / "chaos", bundled("chaos")])
+        self.catalogue = Catalogue.with_builtin([settings.root / "scenarios"])
+        self._own = tuple(discover([settings.root / "scenarios"]))
+        self._profile_folders = [settings.root / "chaos", bundled("chaos")]
         self._loaded: dict[str, Scenario] = {}
         self._judges: dict[str, Verifier] = {}
         self._up: _LiveStack | None = None
@@ -73,14 +74,14 @@ class Sweep:
     @cached_property
     def known(self) -> Axes:
         """Every name that each axis could take here."""
-        return Axes(tuple(self.catalogue.ids()), tuple(self.adapters), MODES, tuple(self.profiles))
+        return Axes(self.catalogue.ids, tuple(self.adapters), MODES, tuple(discover_profiles(self._profile_folders)))
 
     @cached_property
     def axes(self) -> Axes:
-        """The axes as configured, expanded and checked."""
+        """The axes as configured, expanded and checked. `all` scenarios are the project's own, if it has any."""
         s = self.settings
         return Axes(
-            expand("scenario", s.scenarios, self.known.scenarios),
+            self._own if self._own and "all" in s.scenarios else expand("scenario", s.scenarios, self.known.scenarios),
             expand("framework", s.frameworks, self.known.frameworks),
             expand("mode", s.modes, self.known.modes),
             expand("chaos profile", s.chaos, self.known.chaos),
@@ -97,6 +98,10 @@ class Sweep:
         """Tell whether one cell can be run."""
         return PlannedCell(cell, exclusion(cell, self.scenario(cell.scenario), self.adapters, self.profile))
 
+    def scenario_at(self, file: Path) -> str | None:
+        """Return the id of the scenario that a file describes; None if it describes none of ours."""
+        return next((name for name, path in self.catalogue.files.items() if path == file), None)
+
     def scenario(self, scenario_id: str) -> Scenario:
         """Load a scenario, once."""
         if scenario_id not in self._loaded:
@@ -105,7 +110,7 @@ class Sweep:
 
     def profile(self, profile_id: str) -> ChaosProfile:
         """Load a chaos profile."""
-        return load_profile(profile_id, self.profiles)
+        return load_profile(profile_id, self._profile_folders)
 
     def verifier(self, scenario: Scenario) -> Verifier:
         """Load a scenario's verifier, once."""

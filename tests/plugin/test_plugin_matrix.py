@@ -1,0 +1,170 @@
+"""Collection, axes, verdicts: the matrix as pytest users see it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+
+def test_cells_are_tests_with_readable_ids(project: Any) -> None:
+    result = project.run_plain("--execgo-matrix", "--collect-only", "-q")
+    result.stdout.fnmatch_lines(
+        [f"scenarios/hello/scenario.yaml::test_plan[[]{name}-replay-none-0[]]" for name in ("langgraph", "crewai", "autogen")]
+    )
+    assert not (project.path / "var").exists()
+
+
+def test_a_plain_run_collects_no_scenario(project: Any) -> None:
+    project.pytester.makepyfile("def test_own(): pass")
+    project.run_plain().assert_outcomes(passed=1)
+
+
+def test_without_a_path_exactly_the_scenarios_are_collected(project: Any) -> None:
+    project.pytester.makepyfile(test_own="def test_own(): pass")
+    project.pytester.makeini("[pytest]\ntestpaths = .")
+    result = project.run()
+    result.assert_outcomes(passed=1)
+
+
+def test_a_path_is_respected(project: Any) -> None:
+    project.scenario("other")
+    result = project.run("scenarios/other")
+    result.assert_outcomes(passed=1)
+    assert [row["scenario_id"] for row in project.results()] == ["other"]
+
+
+def test_data_of_a_scenario_is_never_collected(project: Any) -> None:
+    fixtures = project.path / "scenarios/hello/fixtures"
+    fixtures.mkdir()
+    (fixtures / "test_broken.py").write_text("def test_broken(): assert False")
+    project.run("scenarios").assert_outcomes(passed=1)
+    assert project.run_plain("scenarios").ret == pytest.ExitCode.NO_TESTS_COLLECTED
+
+
+def test_a_passing_cell_leaves_its_evidence(project: Any) -> None:
+    result = project.run("-v")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*test_plan[[]langgraph-replay-none-0[]] PASSED (* ms)*", "hello * 1/1 passed *"])
+    result.stdout.fnmatch_lines(["summary: var/runs/*"])
+    (run,) = (path for path in (project.path / "var/runs").iterdir() if (path / "result.json").exists())
+    assert {path.name for path in run.iterdir()} == {
+        "plan.json", "adapter_trace.json", "timeline.jsonl", "execgo_snapshots.jsonl", "result.json", "summary.md", "workspace",
+    }  # fmt: skip
+    (document,) = project.results()
+    assert document["outcome"] == "passed"
+    assert document["metrics"]["task_count"] == 1
+    assert 0 < document["metrics"]["critical_path_ms"] < document["metrics"]["wall_time_ms"]
+    assert document["metrics"]["recovery_success"] is None
+    assert project.summary()["totals"]["passed"] == 1
+
+
+def test_a_plan_that_fails_is_a_failure_with_its_reasons_and_a_command(project: Any, plan: Any) -> None:
+    verifier = (project.path / "scenarios/hello/verifier.py").read_text()
+    project.scenario("hello", verifier=verifier.replace('== "hello"', '== "bye"'))
+    result = project.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*greeting is 'hello'*", "*pytest --execgo-matrix --execgo-cell=hello:langgraph:replay:none:0*"])
+    assert "Traceback" not in result.stdout.str()
+    assert project.run_plain("--execgo-matrix", "--execgo-cell=hello:langgraph:replay:none:0").parseoutcomes() == {"failed": 1}
+
+
+def test_a_failing_task_is_attributed(project: Any, plan: Any) -> None:
+    project.scenario("hello", plan=plan({"id": "look", "type": "shell", "params": {"command": "cat", "args": ["/no/such/file"]}}))
+    result = project.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*kernel*external_failure*", "*command failed: exit status 1*"])
+    (document,) = project.results()
+    assert document["attribution"]["layer"] == "kernel"
+    assert document["attribution"]["evidence"]
+
+
+def test_every_problem_of_a_bad_plan_is_listed(project: Any, plan: Any) -> None:
+    bad = plan({"id": "greet", "type": "shelll", "params": {}}, surprise=1)
+    bad["stages"][0]["task_graph"]["tasks"][0]["timeout"] = -5
+    project.scenario("hello", plan=bad)
+    result = project.run()
+    result.assert_outcomes(failed=1)
+    (document,) = project.results()
+    assert document["metrics"]["plan_validity"] == 0.0
+    message = document["attribution"]["message"]
+    for part in ("$.surprise", "tasks[0].timeout", "greet", "shelll"):
+        assert part in message
+
+
+def test_a_promised_artifact_that_is_missing_fails_the_plan(project: Any, plan: Any) -> None:
+    lies = plan()
+    lies["stages"][0]["expected_artifacts"] = ["greeting", "reports/none.json"]
+    project.scenario("hello", plan=lies)
+    project.run().assert_outcomes(failed=1)
+    assert project.results()[0]["attribution"]["code"] == "artifact_missing"
+
+
+def test_a_verifier_that_raises_is_an_error_not_a_failed_plan(project: Any) -> None:
+    project.scenario("hello", verifier="def verify(context):\n    return 1 / 0\n")
+    result = project.run()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*verifier.py*ZeroDivisionError*"])
+    assert project.summary()["totals"]["error"] == 1
+
+
+def test_a_kernel_that_dies_is_an_error_naming_its_log_and_the_next_cell_runs(project: Any, plan: Any) -> None:
+    project.scenario("a_killer", plan=plan({"id": "kill", "type": "shell", "params": {"script": "kill -9 $PPID"}}))
+    result = project.run("-v")
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["*the kernel died during the run*", "*kernel.log*"])
+
+
+def test_a_stage_that_outlives_its_budget_fails_and_names_the_task(project: Any, plan: Any) -> None:
+    slow = plan({"id": "slow", "type": "sleep", "params": {"duration_ms": 60_000}})
+    slow["stages"][0]["submit_policy"] = {"poll_interval_ms": 50, "max_attempts": 4}
+    project.scenario("hello", plan=slow)
+    project.run().assert_outcomes(failed=1)
+    attribution = project.results()[0]["attribution"]
+    assert attribution["code"] == "stage_timeout"
+    assert "slow" in attribution["message"]
+
+
+def test_effects_beyond_the_budget_fail_the_plan(project: Any, plan: Any) -> None:
+    post = {
+        "url": "${{ fixtures_url }}/effects",
+        "method": "POST",
+        "headers": {"Idempotency-Key": "${{ run_id }}-1", "Content-Type": "application/json"},
+        "body": '{"kind": "mail", "payload": {}}',
+    }
+    project.scenario("hello", plan=plan({"id": "mail", "type": "http", "params": post}))
+    result = project.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*applied 1 effects; the scenario's budget is 0*"])
+    assert project.results()[0]["metrics"]["invalid_action_count"] == 1
+
+
+def test_repetitions_measure_drift(project: Any) -> None:
+    project.run("--execgo-repeat=3").assert_outcomes(passed=3)
+    (group,) = project.summary()["groups"]
+    assert (group["repetitions"], group["pass_rate"], group["determinism_drift"]) == (3, 1.0, 0.0)
+    assert [row["repetition"] for row in project.summary()["runs"]] == [0, 1, 2]
+
+
+def test_last_failed_and_keywords_select_cells(project: Any) -> None:
+    project.scenario("bad", verifier="from pytest_execgo import Verdict\n\n\ndef verify(context):\n    return Verdict.of(['no'])\n")
+    project.run().assert_outcomes(passed=1, failed=1)
+    project.run("--lf").assert_outcomes(failed=1)
+    project.run("-k", "hello").assert_outcomes(passed=1, deselected=1)
+
+
+def test_the_seed_reaches_the_run(project: Any) -> None:
+    project.run("--execgo-seed=42").assert_outcomes(passed=1)
+    (document,) = project.results()
+    assert (document["seed"], document["sweep_seed"]) == (42, 42)
+
+
+def test_two_runs_at_once_in_one_folder_lose_nothing(project: Any) -> None:
+    command = [sys.executable, "-m", "pytest", "--execgo-matrix", "--execgo-framework=langgraph", "-q", "-p", "no:cacheprovider"]
+    both = [subprocess.Popen(command, cwd=project.path, stdout=subprocess.DEVNULL) for _ in range(2)]
+    assert [process.wait(60) for process in both] == [0, 0]
+    assert len(project.results()) == 2
+    assert len(list((project.path / "var/runs/sweeps").glob("*/benchmark-summary.json"))) == 2
+    assert project.summary()["totals"]["passed"] == 1

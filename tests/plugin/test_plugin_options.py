@@ -1,0 +1,106 @@
+"""Options, ini, environment, bad input."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        ("--execgo-scenario=helo", "unknown scenario 'helo'*did you mean 'hello'?*"),
+        ("--execgo-framework=langgraf", "unknown framework 'langgraf'*did you mean 'langgraph'?*"),
+        ("--execgo-mode=reply", "unknown mode 'reply'*did you mean 'replay'?*"),
+        ("--execgo-chaos=non", "unknown chaos profile 'non'*did you mean 'none'?*"),
+        ("--execgo-backend=embeded", "unknown backend 'embeded'*did you mean 'embedded'?*"),
+        ("--execgo-backend=native", "*needs the kernel's binary*--execgo-bin*"),
+        ("--execgo-backend=external", "*needs --execgo-url*"),
+        ("--execgo-backend=containers", "*'containers' is not part of this version*"),
+        ("--execgo-repeat=0", "repeat: '0' can't be used*whole number from 1*"),
+        ("--execgo-seed=abc", "seed: 'abc' can't be used*"),
+        ("--execgo-cell=hello:langgraph", "cell 'hello:langgraph' is none of the selected ones*"),
+        ("--execgo-cell=hello:langgraf:replay:none:0", "unknown framework 'langgraf'*"),
+    ],
+)
+def test_a_bad_value_is_one_clear_usage_error(project: Any, argument: str, said: str) -> None:
+    result = project.run_plain("--execgo-matrix", argument)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    text = " ".join(line.strip() for line in result.errlines)
+    result.stderr.fnmatch_lines([f"ERROR: {said.partition('*')[0] or '*'}*"])
+    for part in filter(None, said.split("*")):
+        assert part in text
+    assert "Traceback" not in text
+
+
+def test_an_unusable_artifacts_folder_is_said_at_once(project: Any) -> None:
+    (project.path / "taken").write_text("a file")
+    result = project.run("--execgo-out=taken")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: can't write to *taken*", "*--execgo-out*"])
+
+
+def test_ini_and_environment_give_values_and_the_command_line_wins(project: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    project.pytester.makeini("[pytest]\nexecgo_framework = crewai\nexecgo_matrix = true")
+    result = project.run_plain("--collect-only", "-q")
+    result.stdout.fnmatch_lines(["*test_plan[[]crewai-*"])
+    monkeypatch.setenv("PYTEST_EXECGO_FRAMEWORK", "autogen")
+    project.run_plain("--collect-only", "-q").stdout.fnmatch_lines(["*test_plan[[]autogen-*"])
+    result = project.run_plain("--collect-only", "-q", "--execgo-framework=langgraph", "--execgo-framework=crewai")
+    assert [line.split("[")[1].split("-")[0] for line in result.outlines if "test_plan" in line] == ["langgraph", "crewai"]
+
+
+def test_a_misspelt_variable_is_said(project: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTEST_EXECGO_FRAMEWORKS", "crewai")
+    result = project.run()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*PYTEST_EXECGO_FRAMEWORKS*", "*did you mean 'PYTEST_EXECGO_FRAMEWORK'?*"])
+
+
+def test_a_dry_run_lists_cells_and_exclusions_and_runs_nothing(project: Any) -> None:
+    result = project.run("--execgo-dry-run", "--execgo-mode=all")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["*hello:langgraph:replay:none:0 *runs", "*hello:langgraph:live:none:0 *excluded: live planning*"])
+    result.stdout.fnmatch_lines(["2 cells, 1 run, 1 excluded"])
+    assert not (project.path / "var").exists()
+
+
+def test_live_cells_are_skipped_with_the_reason(project: Any) -> None:
+    result = project.run("--execgo-mode=live", "-rs")
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines(["*live planning with langgraph is not part of this version*"])
+    assert project.summary()["totals"]["skipped"] == 1
+
+
+def test_a_profile_that_cannot_be_injected_skips_its_cells(project: Any) -> None:
+    (project.path / "chaos").mkdir()
+    (project.path / "chaos/storm.yaml").write_text(
+        "id: storm\ndescription: x\nrecovery_expectation: should_recover\n"
+        "faults: [{action: lightning, trigger: {phase: runtime}}]\n"
+    )
+    result = project.run("--execgo-chaos=none,storm", "-rs")
+    result.assert_outcomes(passed=1, skipped=1)
+    result.stdout.fnmatch_lines(["*lightning*"])
+
+
+def test_a_broken_scenario_file_is_a_collection_error_with_every_problem(project: Any) -> None:
+    text = (project.path / "scenarios/hello/scenario.yaml").read_text()
+    project.scenario("half", text=text.replace("seed: 7", "seed: seven\nsede: 8").replace("reference_plan.json", "gone.json"))
+    result = project.run()
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    result.stdout.fnmatch_lines(["*scenarios/half/scenario.yaml:3: $.seed:*", "*$.sede*did you mean 'seed'*", "*gone.json*"])
+    assert "Traceback" not in result.stdout.str()
+
+
+def test_missing_fixtures_are_said(project: Any) -> None:
+    text = (project.path / "scenarios/hello/scenario.yaml").read_text()
+    project.scenario("hello", text=text + "fixtures: gone\n")
+    result = project.run()
+    result.stdout.fnmatch_lines(["*$.fixtures:*gone*"])
+
+
+def test_the_plugin_can_be_switched_off(project: Any) -> None:
+    result = project.run_plain("-p", "no:execgo", "--execgo-matrix")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*unrecognized arguments: --execgo-matrix*"])

@@ -1,0 +1,62 @@
+"""JUnit, pytest-html, xdist: the same results, however they travel."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from typing import Any
+
+import pytest
+
+SUICIDE = """\
+import os
+
+
+def verify(context):
+    os.kill(os.getpid(), 9)
+"""
+
+
+def junit_properties(project: Any) -> list[dict[str, str]]:
+    tree = ElementTree.parse(project.path / "j.xml")
+    return [{p.attrib["name"]: p.attrib["value"] for p in case.iter("property")} for case in tree.iter("testcase")]
+
+
+@pytest.mark.parametrize("mode", [["-p", "no:xdist"], ["-n", "2"]], ids=["alone", "xdist"])
+def test_junit_and_html_carry_each_cell(project: Any, mode: list[str]) -> None:
+    result = project.run_plain("--execgo-matrix", *mode, "--junitxml=j.xml", "--html=r.html", "--self-contained-html")
+    result.assert_outcomes(passed=3)
+    rows = junit_properties(project)
+    assert {row["execgo.framework"] for row in rows} == {"langgraph", "crewai", "autogen"}
+    for row in rows:
+        assert row["execgo.outcome"] == "passed"
+        assert float(row["execgo.wall_time_ms"]) > 0
+        assert row["execgo.run_id"] in row["execgo.result"]
+    page = (project.path / "r.html").read_text()
+    for text in ("Scenario", "Framework", "Verdict", "Wall time", "crewai"):
+        assert text in page
+    assert project.summary()["totals"] | {"passed": 3, "failed": 0} == project.summary()["totals"]
+    stacks = list((project.path / "var/runs/stacks").iterdir())
+    assert len(stacks) == (2 if "-n" in mode else 1)
+
+
+def test_nothing_breaks_without_pytest_html(project: Any) -> None:
+    project.run("-p", "no:html").assert_outcomes(passed=1)
+
+
+def test_a_worker_that_is_killed_leaves_an_error_not_a_hole(project: Any) -> None:
+    project.scenario("zz_dies", verifier=SUICIDE)
+    result = project.run("-n", "1")
+    result.assert_outcomes(passed=1, failed=1)
+    assert project.summary()["totals"]["error"] == 1
+    lost = next(row for row in project.summary()["runs"] if row["scenario_id"] == "zz_dies")
+    assert lost["outcome"] == "error"
+    assert "crashed" in lost["error"]
+
+
+def test_a_stack_that_cannot_start_is_an_error_of_every_cell(project: Any) -> None:
+    urls = [f"--execgo-{name}=http://127.0.0.1:9" for name in ("url", "runtime-url", "fixtures-url")]
+    result = project.run("--execgo-backend=external", *urls)
+    result.assert_outcomes(errors=1)
+    assert "Traceback" not in result.stdout.str()
+    result.stdout.fnmatch_lines(["*127.0.0.1:9*"])
+    assert project.summary()["totals"]["error"] == 1
