@@ -126,6 +126,7 @@ class GroupSummary(Document):
     passed: int
     failed: int
     errors: int
+    inconclusive: int
     skipped: int
     pass_rate: float | None
     wall_time_ms: float | None

@@ -1,0 +1,1 @@
+"""Layer 4: what people read: summaries, tables, failure texts, report properties."""

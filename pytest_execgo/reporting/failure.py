@@ -1,0 +1,72 @@
+"""What a failing cell prints: enough to see what happened, and how to look closer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pytest_execgo.plan.result import BenchmarkResult
+from pytest_execgo.plan.verdict import Attribution
+from pytest_execgo.reporting.tally import reasons
+from pytest_execgo.reporting.text import counted, one_line, wrapped
+from pytest_execgo.reporting.timeline import row_at, rows_of, start_of, what_happened
+
+_LABEL = 13
+_WIDTH = 100  # characters of what stands beside a label
+_REASONS = 5
+_REASON_LINES = 3
+_EVIDENCE = 5
+_EVENTS = 8
+
+
+def failure_text(result: BenchmarkResult, timeline: Sequence[Mapping[str, Any]], rerun: str) -> str:
+    """Return what to print for a cell that did not pass: at most 40 lines, whatever the run left behind.
+
+    In this order: outcome and reasons, attribution with its evidence, the last events of the timeline (rows of
+    `timeline.jsonl`) with their time in the run, the artifacts' folder, and `rerun`, the command that runs the cell again.
+    What is cut says how much of it was; the full texts are in `result.json`.
+    """
+    start = start_of(timeline)
+    blocks: list[tuple[str, list[str]]] = [
+        ("outcome", [f"{result.outcome}, {result.cell}, backend {one_line(result.backend, 40)}"]),
+        ("reasons", _reasons(result)),
+    ]
+    if result.attribution is not None:
+        blocks += _attribution(result.attribution, timeline, start)
+    blocks += [
+        ("last events", _events(timeline[-_EVENTS:], start)),
+        ("artifacts", [one_line(result.artifacts.run_dir)]),
+        ("run again", [one_line(rerun)]),
+    ]
+    return "\n".join(line for label, lines in blocks for line in _block(label, lines))
+
+
+def _reasons(result: BenchmarkResult) -> list[str]:
+    found = reasons(result)
+    lines = []
+    for reason in found[:_REASONS]:
+        beside = wrapped(reason, _WIDTH, _REASON_LINES)
+        lines += [f"{'  ' if index else '- '}{line}" for index, line in enumerate(beside)]
+    if len(found) > _REASONS:
+        lines.append(f"… and {counted(len(found) - _REASONS, 'more reason')}, in result.json")
+    return lines
+
+
+def _attribution(attribution: Attribution, timeline: Sequence[Mapping[str, Any]], start: int) -> list[tuple[str, list[str]]]:
+    retryable = " (retryable)" if attribution.retryable else ""
+    head = f"{attribution.layer}: {one_line(attribution.code, 60)}{retryable}"
+    rows = rows_of(timeline, attribution.evidence)
+    evidence = _events(rows[:_EVIDENCE], start)
+    if len(rows) > _EVIDENCE:
+        evidence.append(f"… and {counted(len(rows) - _EVIDENCE, 'more event')}, in timeline.jsonl")
+    return [("attribution", [head, *wrapped(attribution.message, _WIDTH, _REASON_LINES)]), ("evidence", evidence)]
+
+
+def _events(rows: Sequence[Mapping[str, Any]], start: int) -> list[str]:
+    columns = [(f"#{one_line(row.get('seq', '?'), 12)}", row_at(row, start), one_line(what_happened(row), _WIDTH)) for row in rows]
+    widths = [max((len(column[index]) for column in columns), default=0) for index in (0, 1)]
+    return [f"{seq:>{widths[0]}}  {at:>{widths[1]}}  {what}" for seq, at, what in columns]
+
+
+def _block(label: str, lines: Sequence[str]) -> list[str]:
+    return [f"{label if index == 0 else '':<{_LABEL}}{line}" for index, line in enumerate(lines)]

@@ -1,0 +1,79 @@
+"""The terminal's table: one line a group, aligned, within its width."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from pytest_execgo.reporting.terminal import sweep_table
+
+Make = Callable[..., Any]
+
+
+def test_one_line_a_group_and_totals(make_group: Make, make_summary: Make) -> None:
+    groups = [make_group(), make_group(scenario_id="vuln_scan", framework="crewai", passed=2, failed=1, wall_time_ms=56.0)]
+    lines = sweep_table(make_summary(groups, [], passed=5, failed=1, cells=6))
+    assert lines == [
+        "scenario      framework  mode    chaos  verdicts                 wall  critical path  overhead",
+        "codegen_exec  langgraph  replay  none   3/3 passed             914 ms         321 ms      2.9x",
+        "vuln_scan     crewai     replay  none   2/3 passed, 1 failed  56.0 ms         321 ms      2.9x",
+        "6 cells: 5 passed, 1 failed in 8.20 s",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("counts", "words"),
+    [
+        ({"passed": 3}, "3/3 passed"),
+        ({"passed": 1, "failed": 1, "errors": 1}, "1/3 passed, 1 failed, 1 error"),
+        ({"passed": 0, "errors": 2, "inconclusive": 1}, "0/3 passed, 2 errors, 1 inconclusive"),
+        ({"passed": 2, "skipped": 1}, "2/2 passed, 1 skipped"),
+        ({"passed": 0, "skipped": 3}, "3 skipped"),
+    ],
+)
+def test_every_outcome_is_counted(counts: dict[str, int], words: str, make_group: Make, make_summary: Make) -> None:
+    line = sweep_table(make_summary([make_group(**counts)], []), width=140)[1]
+    assert f" {words} " in line
+
+
+def test_what_does_not_apply_is_said(make_group: Make, make_summary: Make) -> None:
+    group = make_group(passed=0, errors=3, wall_time_ms=None, critical_path_ms=None, overhead=None)
+    assert sweep_table(make_summary([group], []))[1].split()[-3:] == ["n/a", "n/a", "n/a"]
+
+
+@pytest.mark.parametrize("width", [200, 100, 90, 60, 20])
+def test_lines_keep_to_the_width_and_names_give_way_first(
+    width: int, make_group: Make, make_result: Make, make_summary: Make
+) -> None:
+    skipped = make_result(outcome="skipped", verdict=None, error="because " * 30)
+    group = make_group(scenario_id="a_scenario_with_a_long_name_" * 3, chaos_profile="a_chaos_profile_with_a_long_name")
+    lines = sweep_table(make_summary([group], [skipped], skipped=1, cells=1), width)
+    assert max(map(len, lines)) <= width
+    assert len({len(line) for line in lines[:2]}) == 1
+    if width >= 90:
+        assert "3/3 passed" in lines[1]
+        assert lines[1].endswith("2.9x")
+
+
+def test_skips_are_grouped_by_reason_most_frequent_first(make_result: Make, make_summary: Make) -> None:
+    def skipped(error: str | None) -> Any:
+        return make_result(outcome="skipped", verdict=None, attribution=None, error=error)
+
+    runs = [
+        skipped("no docker"),
+        skipped("no crewai\n  hint: pip"),
+        skipped("no crewai\n  hint: pip"),
+        skipped(None),
+        make_result(),
+    ]
+    assert sweep_table(make_summary([], runs, skipped=4, failed=1, cells=5)) == [
+        "5 cells: 1 failed, 4 skipped in 8.20 s",
+        "skipped 2 cells: no crewai ⏎ hint: pip",
+        "skipped 1 cell: no docker",
+        "skipped 1 cell: no reason was given",
+    ]
+    many = sweep_table(make_summary([], [skipped(f"reason {index}") for index in range(13)], skipped=13, cells=13))
+    assert len(many) == 12
+    assert many[-1] == "skipped for 3 more reasons, in benchmark-summary.md"
