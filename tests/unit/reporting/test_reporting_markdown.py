@@ -196,7 +196,10 @@ def test_a_sweep_lists_groups_failures_and_skips(make_result: Make, make_group: 
     passed = make_result(outcome="passed", verdict=Verdict(passed=True), attribution=None)
     skipped = make_result(outcome="skipped", verdict=None, attribution=None, error="crewai is not installed")
     lost = make_result(outcome="error", verdict=None)
-    groups = [make_group(), make_group(framework="crewai", passed=1, failed=1, pass_rate=1 / 3, determinism_drift=None)]
+    groups = [
+        make_group(),
+        make_group(framework="crewai", passed=1, failed=1, inconclusive=1, pass_rate=1 / 3, determinism_drift=None),
+    ]
     runs = [passed, make_result(), skipped, skipped, lost]
     text = sweep_summary(make_summary(groups, runs, passed=1, failed=1, error=1, skipped=2, cells=5))
     assert_well_formed(text)
