@@ -26,7 +26,8 @@ class ExecGoError(Exception):
         return f"{self.message}\n  hint: {self.hint}" if self.hint else self.message
 
     def __reduce__(self) -> tuple[type, tuple[str, str, str]]:
-        return (_rebuild, (type(self), self.code, self.message, self.hint))  # type: ignore[return-value]
+        # the third part is what subclasses and `add_note` added; pickle sets it on what `_rebuild` returns
+        return (_rebuild, (type(self), self.code, self.message, self.hint), vars(self))  # type: ignore[return-value]
 
 
 def _rebuild(cls: type[ExecGoError], code: str, message: str, hint: str) -> ExecGoError:

@@ -76,11 +76,13 @@ async def run_command(
     stdout_max: int = DEFAULT_CAPTURE,
     stderr_max: int = DEFAULT_CAPTURE,
     on_spawn: Callable[[int], None] | None = None,
+    pass_fds: Sequence[int] = (),
 ) -> CommandOutcome:
     """Run `argv` without a shell, in a session and process group of its own, its standard input empty.
 
     `timeout` is in seconds; when it passes, or when the caller is cancelled, the whole group gets SIGKILL.
-    `on_spawn` is told the pid (= process group). Raises `OSError` when the program can't be started.
+    `on_spawn` is told the pid (= process group); `pass_fds` are descriptors that the command inherits. Raises `OSError`
+    when the program can't be started, `ValueError` for a NUL character.
     """
     loop = asyncio.get_running_loop()
     started = time.time_ns()
@@ -94,6 +96,7 @@ async def run_command(
         cwd=cwd,
         env=None if env is None else dict(env),
         start_new_session=True,
+        pass_fds=tuple(pass_fds),
     )
     pid = transport.get_pid()
     timed_out = False

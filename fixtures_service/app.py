@@ -1,0 +1,46 @@
+"""Puts the service together: one module per concern, each giving its routes, under one wrapper for faults."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Mount, Route
+
+from fixtures_service import advisories, effects
+from fixtures_service.control import build_control
+from fixtures_service.faults import FaultInjector
+from pytest_execgo.core.bodies import exception_handlers, json_answer
+from pytest_execgo.core.serving import TokenGuard
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+DATA_ROUTES = (*advisories.DATA_ROUTES, *effects.DATA_ROUTES)
+_UNAUTHORIZED = {"code": "unauthorized", "message": "the control plane needs a bearer token", "details": {}}
+
+
+def build_app(feed: advisories.Feed, token: str = "") -> ASGIApp:
+    """Build the service over a feed. `token` guards the control plane, and only that; empty leaves it open."""
+    sink = effects.EffectSink()
+    started = time.monotonic()
+
+    async def health(request: Request) -> Response:
+        return json_answer({"status": "ok", "uptime_ms": round((time.monotonic() - started) * 1000)})
+
+    app = Starlette(
+        routes=[
+            Route("/health", health, methods=["GET"]),
+            *advisories.routes(feed),
+            *effects.routes(sink),
+        ],
+        exception_handlers=exception_handlers(),
+    )
+    app.router.redirect_slashes = False
+    faults = FaultInjector(app, DATA_ROUTES)
+    control: ASGIApp = build_control(faults, sink)
+    app.router.routes.append(Mount("/control", TokenGuard(control, token, error=_UNAUTHORIZED) if token else control))
+    return faults

@@ -1,0 +1,193 @@
+"""The engine and the store, without commands: order, queue, kill, waiting, stop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from pytest_execgo.core.bodies import HttpError
+from pytest_execgo.runtime.engine import Capacity, Engine
+from pytest_execgo.runtime.models import parse_task
+from pytest_execgo.runtime.store import MemoryStore
+from pytest_execgo.runtime.tasks import Outcome, Status, TaskRecord, rfc3339
+
+
+def task(task_id: str = "", kind: str = "emit", **fields: Any) -> Any:
+    return parse_task({"task_id": task_id, "execution": {"kind": kind, **fields}})
+
+
+def run(scenario: Callable[[Engine], Awaitable[None]], concurrency: int = 1, queue: int = 10) -> None:
+    async def bounded() -> None:
+        engine = Engine(MemoryStore(), Capacity(concurrency, queue), {})
+        async with asyncio.timeout(30):
+            await scenario(engine)
+            await engine.close()
+        assert not engine.running
+        assert not engine.waiting
+
+    asyncio.run(bounded())
+
+
+def test_tasks_start_in_the_order_of_their_acceptance() -> None:
+    async def scenario(engine: Engine) -> None:
+        records = [engine.submit(task(kind="sleep", duration_ms=1), 0) for _ in range(5)]
+        assert len(engine.running) == 1
+        for record in records:
+            await engine.wait(record, 20)
+        starts = [record.started_ns for record in records]
+        assert starts == sorted(starts)
+        assert all(record.status is Status.SUCCESS for record in records)
+        ends = [record.finished_ns for record in records]
+        assert all(end <= start for end, start in zip(ends, starts[1:], strict=False))  # one at a time
+
+    run(scenario)
+
+
+def test_a_full_queue_refuses_and_a_known_id_is_a_conflict() -> None:
+    async def scenario(engine: Engine) -> None:
+        running = engine.submit(task("a", "sleep", duration_ms=60_000), 0)
+        engine.submit(task("b"), 0)
+        with pytest.raises(HttpError) as full:
+            engine.submit(task("c"), 0)
+        assert (full.value.status, full.value.code) == (429, "queue_full")
+        assert engine.store.find("c") is None
+        for known in ("a", "b", running.handle_id):
+            with pytest.raises(HttpError) as conflict:
+                engine.submit(task(known), 0)
+            assert (conflict.value.status, conflict.value.code) == (409, "conflict")
+
+    run(scenario, queue=1)
+
+
+def test_killing_ends_running_and_waiting_tasks_and_no_finished_one() -> None:
+    async def scenario(engine: Engine) -> None:
+        first = engine.submit(task(kind="sleep", duration_ms=60_000), 0)
+        second = engine.submit(task(), 0)
+        engine.kill(second)
+        assert second.status is Status.CANCELLED
+        assert second.shown()["duration_ms"] == 0
+        assert "started_at" not in second.shown()
+        engine.kill(first)
+        await engine.wait(first, 20)
+        before = first.shown()
+        assert before["error"]["code"] == "cancelled"
+        engine.kill(first)
+        assert first.shown() == before
+        assert [event.type for event in first.events] == ["accepted", "started", "cancel_requested", "finished"]
+        third = engine.submit(task(payload=[1]), 0)
+        await engine.wait(third, 20)
+        assert third.shown()["output"] == [1]
+
+    run(scenario)
+
+
+def test_waiting_ends_with_the_task_or_with_the_time() -> None:
+    async def scenario(engine: Engine) -> None:
+        slow = engine.submit(task(kind="sleep", duration_ms=60_000), 0)
+        await engine.wait(slow, 0.01)
+        assert slow.shown()["status"] == "running"
+        waiters = [asyncio.create_task(engine.wait(slow, 60)) for _ in range(3)]
+        await asyncio.sleep(0)
+        engine.kill(slow)
+        await asyncio.gather(*waiters)
+        assert slow.status is Status.CANCELLED
+
+    run(scenario)
+
+
+def test_a_stop_ends_everything_and_takes_nothing_more() -> None:
+    async def scenario(engine: Engine) -> None:
+        records = [engine.submit(task(kind="sleep", duration_ms=60_000), 0) for _ in range(3)]
+        await engine.close()
+        errors = [record.shown()["error"] for record in records]
+        assert {error["code"] for error in errors} == {"cancelled"}
+        assert all(error["retryable"] for error in errors)
+        with pytest.raises(HttpError) as refused:
+            engine.submit(task(), 0)
+        assert refused.value.status == 503
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("kind", ["sleep", "emit", "fail"])
+def test_the_wall_limit_holds_for_every_kind(kind: str) -> None:
+    async def scenario(engine: Engine) -> None:
+        fields = {"duration_ms": 60_000} if kind == "sleep" else {"delay_ms": 60_000}
+        request = parse_task({"execution": {"kind": kind, **fields}, "limits": {"wall_time_ms": 5}})
+        record = engine.submit(request, 0)
+        await engine.wait(record, 20)
+        assert record.status is Status.FAILED
+        assert record.shown()["error"] == {
+            "code": "timeout",
+            "message": "timed out after 5 ms",
+            "retryable": True,
+            "details": {"limit_ms": 5},
+        }
+
+    run(scenario)
+
+
+def test_fail_reports_what_it_was_told() -> None:
+    async def scenario(engine: Engine) -> None:
+        record = engine.submit(task(kind="fail", code="teapot", message="short and stout"), 0)
+        await engine.wait(record, 20)
+        shown = record.shown()
+        assert shown["status"] == "failed"
+        assert shown["error"] == {"code": "teapot", "message": "short and stout", "retryable": False, "details": {}}
+        assert "output" not in shown
+
+    run(scenario)
+
+
+def test_a_strict_sandbox_is_not_pretended_and_a_lenient_one_is_noted() -> None:
+    async def scenario(engine: Engine) -> None:
+        def boxed(strict: bool) -> Any:
+            document = {"execution": {"kind": "emit"}, "sandbox": {"profile": "vm", "strict": strict}}
+            return engine.submit(parse_task(document), 0)
+
+        refused, lenient = boxed(True), boxed(False)
+        await engine.wait(refused, 20)
+        await engine.wait(lenient, 20)
+        assert refused.shown()["error"]["code"] == "sandbox_setup_failed"
+        assert lenient.status is Status.SUCCESS
+        (fallback,) = [event for event in lenient.events if event.type == "sandbox_fallback"]
+        assert (fallback.details["requested"], fallback.details["effective"]) == ("vm", "process")
+
+    run(scenario)
+
+
+def finished(store: MemoryStore, name: str, size: int) -> TaskRecord:
+    record = TaskRecord(name, f"h-{name}", task(name), size)
+    store.add(record)
+    record.start()
+    record.finish(Outcome())
+    store.save(record)
+    return record
+
+
+def test_the_store_forgets_the_oldest_finished_tasks_only() -> None:
+    store = MemoryStore(max_finished=2, max_finished_bytes=100)
+    alive = TaskRecord("alive", "h-alive", task("alive"), 1000)
+    store.add(alive)
+    for name in "abc":
+        finished(store, name, 10)
+    assert [store.find(name) is not None for name in ("alive", "a", "b", "h-c")] == [True, False, True, True]
+    finished(store, "heavy", 95)
+    assert [store.find(name) is not None for name in ("b", "c", "heavy")] == [False, False, True]
+    assert store.finished_bytes == 95
+    finished(store, "heavier", 500)  # larger than all that may be kept, yet its client must find it once
+    assert store.find("heavier") is not None
+    assert store.find("alive") is alive
+
+
+def test_a_terminal_task_never_changes() -> None:
+    record = finished(MemoryStore(), "a", 0)
+    with pytest.raises(RuntimeError, match="success already"):
+        record.finish(Outcome())
+
+
+def test_times_are_rfc_3339_with_nanoseconds() -> None:
+    assert rfc3339(1_700_000_000_000_000_007) == "2023-11-14T22:13:20.000000007Z"
