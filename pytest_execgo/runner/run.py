@@ -12,7 +12,6 @@ from typing import Any
 from pytest_execgo.client.fixtures import FixturesClient
 from pytest_execgo.client.kernel import KernelClient, KernelUnreachable
 from pytest_execgo.core.errors import ExecGoError, StackError, Unsupported
-from pytest_execgo.core.jsonio import digest
 from pytest_execgo.observability import artifacts as files
 from pytest_execgo.observability.clock import rfc3339
 from pytest_execgo.observability.events import (
@@ -31,7 +30,8 @@ from pytest_execgo.plan.problems import PlanInvalid
 from pytest_execgo.plan.record import RunRecord
 from pytest_execgo.plan.result import BenchmarkResult, RunMetrics
 from pytest_execgo.plan.stack import Endpoints, Service, ServiceStatus, Stack
-from pytest_execgo.plan.verdict import Attribution, Outcome, TaskOutcome, Verdict, Verifier, VerifierContext
+from pytest_execgo.plan.verdict import Attribution, TaskOutcome, Verdict, Verifier, VerifierContext
+from pytest_execgo.runner.ending import Ending, outcome_digest, plan_digest
 from pytest_execgo.runner.failure import StageFailed
 from pytest_execgo.runner.stage import StageRunner
 from pytest_execgo.runner.workspace import lay_out, new_run_id
@@ -58,15 +58,6 @@ class RunParts:
     summarise: Callable[[BenchmarkResult, Sequence[Mapping[str, Any]]], str]
     versions: Mapping[str, str] = field(default_factory=dict)
     watchers: tuple[Consumer, ...] = ()
-
-
-@dataclass(slots=True)
-class _Ending:
-    """How the run ended, before it is written down."""
-
-    outcome: Outcome
-    attribution: Attribution | None = None
-    error: str | None = None
 
 
 def run_cell(cell: Cell, parts: RunParts) -> BenchmarkResult:
@@ -108,8 +99,9 @@ class _Run:
         self.stream = stream
         self.seed = parts.scenario.spec.seed if cell.seed is None else cell.seed
         self.finished: dict[str, TaskOutcome] = {}
+        self.judged_at = 0
 
-    def to_the_end(self) -> _Ending:
+    def to_the_end(self) -> Ending:
         """Take every step; tell how it ended."""
         self.stream.emit(RunStarted(cell_id=self.cell.cell_id, seed=self.seed, workspace=str(self.folder.workspace)))
         try:
@@ -123,19 +115,18 @@ class _Run:
         except StageFailed as failed:
             return self._failed(failed.attribution)
         except Unsupported as unsupported:
-            return _Ending("skipped", error=str(unsupported))
+            return Ending("skipped", error=str(unsupported))
         except KernelUnreachable as unreachable:
-            return _Ending("error", error=str(self._kernel_gone(unreachable)))
+            return Ending("error", error=str(self._kernel_gone(unreachable)))
         except ExecGoError as error:
-            return _Ending("error", error=str(error))
+            return Ending("error", error=str(error))
         except OSError as error:
-            return _Ending("error", error=f"the machine: {error}")
+            return Ending("error", error=f"the machine: {error}")
         if verdict.passed:
-            return _Ending("passed")
-        return self._failed(
-            Attribution(layer="verifier", code="verdict_failed", message="; ".join(verdict.reasons[:3]) or "no reason given"),
-            judged=verdict,
-        )
+            return Ending("passed")
+        said = "; ".join(verdict.reasons[:3]) or "no reason given"
+        attribution = Attribution(layer="verifier", code="verdict_failed", message=said, evidence=[self.judged_at])
+        return self._failed(attribution, judged=verdict)
 
     def _plan(self) -> StandardPlan:
         planned = self._obtain()
@@ -212,7 +203,7 @@ class _Run:
         )
         verdict = self._within_budget(judge(self.parts.verifier, context), effects_before)
         self.record.verdict = verdict
-        self.stream.emit(
+        self.judged_at = self.stream.emit(
             VerdictReached(status="ok" if verdict.passed else "failed", passed=verdict.passed, reasons=list(verdict.reasons))
         )
         return verdict
@@ -226,14 +217,14 @@ class _Run:
         reason = f"the plan applied {applied} effects; the scenario's budget is {allowed}"
         return Verdict(passed=False, reasons=[*verdict.reasons, reason], details=verdict.details)
 
-    def _rejected(self, invalid: PlanInvalid) -> _Ending:
+    def _rejected(self, invalid: PlanInvalid) -> Ending:
         self.record.plan_valid = False
         self.record.invalid_actions += sum(problem.code in ("unknown_tool", "tool_not_allowed") for problem in invalid.problems)
         problems = [str(problem) for problem in invalid.problems]
         seq = self.stream.emit(PlanRejected(status="failed", error_code=invalid.code, problems=problems))
         return self._failed(Attribution(layer="plan", code=invalid.code, message=invalid.message, evidence=[seq]))
 
-    def _failed(self, attribution: Attribution, judged: Verdict | None = None) -> _Ending:
+    def _failed(self, attribution: Attribution, judged: Verdict | None = None) -> Ending:
         self.record.verdict = judged or Verdict(passed=False, reasons=[attribution.message])
         self.stream.emit(
             FailureAttributed(
@@ -244,7 +235,7 @@ class _Run:
                 evidence=attribution.evidence,
             )
         )
-        return _Ending("failed", attribution)
+        return Ending("failed", attribution)
 
     def _kernel_gone(self, unreachable: KernelUnreachable) -> StackError:
         status = self._kernel_status()
@@ -269,7 +260,7 @@ class _Run:
             return status
 
 
-def _result(run: _Run, ending: _Ending, started_ns: int) -> BenchmarkResult:
+def _result(run: _Run, ending: Ending, started_ns: int) -> BenchmarkResult:
     cell, parts, record = run.cell, run.parts, run.record
     return BenchmarkResult(
         run_id=run.run_id,
@@ -288,24 +279,10 @@ def _result(run: _Run, ending: _Ending, started_ns: int) -> BenchmarkResult:
         error=ending.error,
         metrics=parts.measure(record),
         artifacts=run.folder.manifest(),
-        plan_digest=digest(_portable_plan(record.plan)) if record.plan else None,
-        outcome_digest=_outcome_digest(record, ending),
+        plan_digest=plan_digest(record.plan) if record.plan else None,
+        outcome_digest=outcome_digest(record, ending),
         started_at=rfc3339(started_ns),
         finished_at=rfc3339(),
         backend=parts.stack.backend,
         versions=dict(parts.versions),
     )
-
-
-def _portable_plan(plan: StandardPlan) -> Any:
-    """Return what makes two plans the same plan: all but its identity and who made it."""
-    return plan.model_dump(mode="json", include={"stages"})
-
-
-def _outcome_digest(record: RunRecord, ending: _Ending) -> str | None:
-    """Identify what came of a run: how it ended, why, and how each task ended; None when nothing was concluded."""
-    if ending.outcome not in ("passed", "failed"):
-        return None
-    tasks = sorted((outcome.stage_id, outcome.task_id, outcome.status, outcome.attempt) for outcome in record.outcomes)
-    code = ending.attribution.code if ending.attribution else None
-    return digest([ending.outcome, code, tasks])

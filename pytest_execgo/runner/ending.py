@@ -1,0 +1,33 @@
+"""How a run ended, and what identifies that ending among repetitions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pytest_execgo.core.jsonio import digest
+from pytest_execgo.plan.model import StandardPlan
+from pytest_execgo.plan.record import RunRecord
+from pytest_execgo.plan.verdict import Attribution, Outcome
+
+
+@dataclass(slots=True)
+class Ending:
+    """How a run ended, before it is written down."""
+
+    outcome: Outcome
+    attribution: Attribution | None = None
+    error: str | None = None
+
+
+def plan_digest(plan: StandardPlan) -> str:
+    """Identify what was planned: all of the plan but its names and who made it."""
+    return digest(plan.model_dump(mode="json", include={"stages"}))
+
+
+def outcome_digest(record: RunRecord, ending: Ending) -> str | None:
+    """Identify what came of a run: how it ended, why, and how each task ended; None when nothing was concluded."""
+    if ending.outcome not in ("passed", "failed"):
+        return None
+    tasks = sorted((outcome.stage_id, outcome.task_id, outcome.status, outcome.attempt) for outcome in record.outcomes)
+    code = ending.attribution.code if ending.attribution else None
+    return digest([ending.outcome, code, tasks])
