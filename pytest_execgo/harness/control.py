@@ -1,0 +1,212 @@
+"""The owner's end of the supervisor: requests out, events in, and what the events say about each process."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pytest_execgo.core.errors import StackError
+
+_SUPERVISOR = Path(__file__).with_name("supervisor.py")
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """One command to supervise: arguments, whole environment, working folder, and the log that both its streams go to."""
+
+    argv: Sequence[str]
+    env: Mapping[str, str]
+    cwd: Path
+    log: Path
+
+
+@dataclass(slots=True)
+class Process:
+    """What the events have told about the latest process of one name.
+
+    `ready` is what it announced, `failed` why it couldn't be started, `code` its exit code (negative: the signal),
+    `ended_by` the signal that its owner asked for, if any.
+    """
+
+    pid: int | None = None
+    ready: Any = None
+    stopped: bool = False
+    code: int | None = None
+    failed: str | None = None
+    ended_by: int | None = None
+
+    @property
+    def over(self) -> bool:
+        """Tell whether it ended or never began."""
+        return self.code is not None or self.failed is not None
+
+
+class Supervised:
+    """Processes that can't outlive this one. Any thread may ask and wait; whoever waits reads for all of them."""
+
+    def __init__(self, log: Path) -> None:
+        """Start the supervisor; what it has to complain about goes to `log`."""
+        self._processes: dict[str, Process] = {}
+        self._buffer = b""
+        self._changed = threading.Condition()
+        self._reading = False
+        self._gone = False
+        self.log = log
+        self._channel, theirs = socket.socketpair()
+        with theirs, log.open("ab") as output:
+            self._supervisor = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(_SUPERVISOR), str(theirs.fileno()), str(os.getpid())],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd="/",
+                env={},
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        """Process id of the supervisor."""
+        return self._supervisor.pid
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable when something has happened."""
+        return self._channel.fileno()
+
+    def process(self, name: str) -> Process:
+        """Return what is known of `name` by now; one that was never spawned is an empty record."""
+        self.wait(lambda: True, 0)
+        return self._processes.get(name) or Process()
+
+    @property
+    def gone(self) -> bool:
+        """Tell whether the supervisor ended, and with it every process."""
+        self.wait(lambda: True, 0)
+        return self._gone
+
+    def spawn(self, name: str, launch: Launch) -> Process:
+        """Ask for a process; its record fills as events arrive. `StackError` if the supervisor is gone."""
+        process = self._processes[name] = Process()
+        self._request(
+            op="spawn",
+            name=name,
+            argv=list(launch.argv),
+            env=dict(launch.env),
+            cwd=str(launch.cwd),
+            log=str(launch.log),
+        )
+        return process
+
+    def signal(self, name: str, signum: signal.Signals) -> None:
+        """Send a signal to the live process of that name; one that already ended gets nothing."""
+        if signum in (signal.SIGTERM, signal.SIGKILL) and name in self._processes:
+            self._processes[name].ended_by = signum
+        self._request(op="signal", name=name, signal=int(signum))
+
+    def wait(self, done: Callable[[], bool], timeout: float) -> bool:
+        """Wait until `done()`, at most `timeout` seconds, taking in events; return whether it is.
+
+        `StackError` if the supervisor ends meanwhile. With 0 seconds, takes in what has already arrived.
+        """
+        deadline = time.monotonic() + timeout
+        with self._changed:
+            while True:
+                if not self._reading:
+                    self._read(0)
+                if done():
+                    return True
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    return False
+                if self._gone:
+                    raise StackError(
+                        "supervisor_gone", f"the stack's supervisor (pid {self.pid}) ended unexpectedly; log: {self.log}"
+                    )
+                if self._reading:
+                    self._changed.wait(left)
+                else:
+                    self._read(left)
+
+    def _read(self, timeout: float) -> None:
+        """Take in what arrives within `timeout` seconds. Holds the lock, but not while it waits."""
+        if self._gone:
+            return
+        self._reading = True
+        self._changed.release()
+        try:
+            poll = select.poll()  # select() can't take descriptors above 1023
+            poll.register(self._channel, select.POLLIN)
+            data: bytes | None = None
+            if poll.poll(timeout * 1000):
+                with contextlib.suppress(ConnectionError):
+                    data = self._channel.recv(65536)
+                data = data or b""
+        finally:
+            self._changed.acquire()
+            self._reading = False
+            self._changed.notify_all()
+        if data is None:
+            return
+        if not data:
+            self._end()
+            return
+        *lines, self._buffer = (self._buffer + data).split(b"\n")
+        for line in lines:
+            self._apply(json.loads(line))
+
+    def _apply(self, event: dict[str, Any]) -> None:
+        process = self._processes[event["name"]]
+        match event["event"]:
+            case "spawned":
+                process.pid = event["pid"]
+            case "failed":
+                process.failed = event["error"]
+            case "ready":
+                process.ready = event["info"]
+            case "stopped":
+                process.stopped = True
+            case "continued":
+                process.stopped = False
+            case "exited":
+                process.code = event["code"]
+                process.stopped = False
+
+    def _end(self) -> None:
+        """Record that the supervisor is gone: the services die with it, by SIGKILL."""
+        self._gone = True
+        for process in self._processes.values():
+            if not process.over:
+                process.code = -signal.SIGKILL
+
+    def _request(self, **request: Any) -> None:
+        with self._changed:
+            try:
+                self._channel.sendall(json.dumps(request).encode() + b"\n")
+            except OSError as error:
+                raise StackError(
+                    "supervisor_gone", f"the stack's supervisor (pid {self.pid}) can't be reached: {error}; log: {self.log}"
+                ) from error
+
+    def close(self, timeout: float = 10) -> None:
+        """End every process and the supervisor. `StackError` if they are not gone after `timeout` seconds."""
+        with contextlib.suppress(OSError):  # already disconnected
+            self._channel.shutdown(socket.SHUT_WR)
+        if not self.wait(lambda: self._gone, timeout):
+            raise StackError(
+                "stack_not_gone", f"processes of the stack are still there after {timeout:g} s (supervisor pid {self.pid})"
+            )
+        self._supervisor.wait()
+        self._channel.close()

@@ -1,0 +1,63 @@
+"""Ports that nobody else can take: bound by us for the stack's life, never listened on."""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+from pytest_execgo.core.errors import StackError, UsageError
+
+HOST = "127.0.0.1"
+
+
+class PortReservation:
+    """A TCP port of 127.0.0.1 held by a bound socket.
+
+    Connections go to listening sockets only, so as long as the service is down they are refused. A service can bind
+    the same port when it sets SO_REUSEPORT, as ours do; with `exclusive_service=True` also when it sets SO_REUSEADDR
+    alone, as Go's servers do (Linux allows that beside a socket that doesn't listen).
+    """
+
+    def __init__(self, port: int = 0, *, what: str = "service", exclusive_service: bool = False) -> None:
+        """Reserve `port`, or one that the system chooses; `UsageError` if a given one is taken."""
+        if port:
+            _check_free(port, what)
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if exclusive_service:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            self._socket.bind((HOST, port))
+        except OSError as error:
+            self._socket.close()
+            if port:
+                raise _taken(port, what, error) from error
+            raise StackError("no_port", f"no port of {HOST} can be had for the {what}: {error.strerror}") from error
+        self.port: int = self._socket.getsockname()[1]
+
+    @property
+    def url(self) -> str:
+        """Base URL of what is served on the port."""
+        return f"http://{HOST}:{self.port}"
+
+    def close(self) -> None:
+        """Give the port up. Safe to call twice."""
+        self._socket.close()
+
+
+def _check_free(port: int, what: str) -> None:
+    """Bind without SO_REUSEPORT: fails beside any listener and any other stack's reservation, not for a recent close."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise _taken(port, what, error) from error
+
+
+def _taken(port: int, what: str, error: OSError) -> UsageError:
+    if error.errno == errno.EADDRINUSE:
+        return UsageError(
+            "port_taken", f"port {port} for the {what} is taken on {HOST}", "stop what listens there, or choose another"
+        )
+    return UsageError("port_unusable", f"port {port} for the {what} can't be had on {HOST}: {error.strerror}", "choose another")

@@ -1,0 +1,55 @@
+"""What a stack of child processes is told: environment, ports, token, limits, deadlines."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pytest_execgo.plan.stack import Service
+
+INHERITED = ("HOME", "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "TMPDIR", "TZ", "USER", "LOGNAME")
+"""The only variables that services take over from whoever starts them, beside PATH."""
+
+
+@dataclass(frozen=True, slots=True)
+class StackSettings:
+    """Settings of an embedded or native stack; times in seconds.
+
+    `environ` is the caller's environment, of which only PATH and `INHERITED` are used. `cwd` is where services run, so
+    what a task's relative paths are relative to (default: the stack's folder). A port that is not in `ports` is the
+    system's choice. `guarded` stacks have a token: the given one, or a random one of their own.
+    """
+
+    environ: Mapping[str, str] = field(default_factory=dict)
+    cwd: Path | None = None
+    ports: Mapping[Service, int] = field(default_factory=dict)
+    guarded: bool = True
+    token: str | None = None
+    max_concurrency: int = 10
+    extra_args: Mapping[Service, Sequence[str]] = field(default_factory=dict)
+    extra_env: Mapping[Service, Mapping[str, str]] = field(default_factory=dict)
+    ready_timeout: float = 20
+    shutdown_timeout: int = 5
+    """How long a service that is restarted may take to finish what runs; whole seconds, our kernel wants at least 1."""
+    down_timeout: float = 2
+    """How long services may take to end when the whole stack goes down."""
+
+
+def child_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment that services begin with.
+
+    PATH starts with this interpreter's folder, so that `python3` in a plan is this Python with its packages. PYTHON*
+    variables stay out: the services run on this interpreter, which finds the package wherever it is installed.
+    """
+    path = environ.get("PATH") or os.defpath
+    kept = {name: environ[name] for name in INHERITED if name in environ}
+    return {**kept, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{path}"}
+
+
+def serve_command(service: Service, address: str, *options: str) -> list[str]:
+    """Return the command that serves one of our services; `-P` keeps its working folder off the import path."""
+    python = [sys.executable, "-P", "-u", "-m", "pytest_execgo"]
+    return [*python, "serve", service, "-addr", address, *options]

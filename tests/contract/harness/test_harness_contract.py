@@ -1,0 +1,223 @@
+"""What every backend promises, run against each of them with the real services."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from pytest_execgo.core.errors import StackError, Unsupported
+from pytest_execgo.harness.embedded import EmbeddedStack
+from pytest_execgo.harness.external import ExternalStack
+from pytest_execgo.harness.native import NativeStack
+from pytest_execgo.harness.settings import StackSettings
+from pytest_execgo.plan.stack import Capability, Endpoints, Service, Stack
+
+HEALTH = {Service.KERNEL: "/health", Service.RUNTIME: "/readyz", Service.FIXTURES: "/health"}
+
+
+def kernel_script(folder: Path) -> Path:
+    """Our kernel, dressed as a binary that knows ExecGo's flags only."""
+    script = folder / "execgo"
+    script.write_text(f'#!/bin/sh\nexec {sys.executable} -P -m pytest_execgo serve kernel "$@"\n')
+    script.chmod(0o755)
+    return script
+
+
+BACKENDS = ("embedded", "native", "external")
+
+
+@contextmanager
+def prepared(backend: str, folder: Path) -> Iterator[Stack]:
+    """Prepare a stack that is not up yet; an external one points at an embedded one that is."""
+    settings = StackSettings(environ=os.environ, shutdown_timeout=1)
+    owned: EmbeddedStack
+    if backend == "native":
+        owned = NativeStack(kernel_script(folder), folder / "native", settings)
+    else:
+        owned = EmbeddedStack(folder / "embedded", settings)
+    stack: Stack = owned
+    try:
+        if backend == "external":
+            endpoints = owned.up()
+            stack = ExternalStack(endpoints.kernel, endpoints.runtime, endpoints.fixtures, endpoints.token)
+        yield stack
+        stack.down()
+    finally:
+        owned.down()
+
+
+@pytest.fixture(params=BACKENDS)
+def fresh(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stack]:
+    """A stack of the test's own, not up yet."""
+    with prepared(request.param, tmp_path) as stack:
+        yield stack
+
+
+@pytest.fixture(scope="module", params=BACKENDS)
+def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """One stack of each backend for the tests that leave it as it was."""
+    with prepared(request.param, tmp_path_factory.mktemp(request.param)) as stack:
+        stack.up()
+        yield stack
+
+
+@pytest.fixture
+def stack(shared: Stack) -> Iterator[Stack]:
+    """A stack that is up, all three services running, whatever the test before did to it."""
+    yield shared
+    for status in shared.status():
+        if not status.running and Capability.RESTART in shared.capabilities:
+            shared.restart(status.service)
+
+
+@pytest.fixture
+def endpoints(stack: Stack) -> Endpoints:
+    return stack.endpoints()
+
+
+def need(stack: Stack, *capabilities: Capability) -> None:
+    missing = [capability for capability in capabilities if capability not in stack.capabilities]
+    if missing:
+        pytest.skip(f"the {stack.backend} backend declares that it can't: {', '.join(missing)}")
+
+
+def call(endpoints: Endpoints, path: str, body: Any = None, *, url: str | None = None, token: bool = True) -> Any:
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request((url or endpoints.kernel) + path, data)
+    if endpoints.token and token:
+        request.add_header("Authorization", f"Bearer {endpoints.token}")
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return json.loads(answer.read() or "null")
+
+
+def answers(endpoints: Endpoints, service: Service) -> bool:
+    try:
+        call(endpoints, HEALTH[service], url=getattr(endpoints, service))
+    except urllib.error.URLError as error:
+        if not isinstance(error.reason, ConnectionRefusedError):
+            raise
+        return False
+    return True
+
+
+def finished(endpoints: Endpoints, task: dict[str, Any]) -> dict[str, Any]:
+    """Run one task and return its record at the end."""
+    call(endpoints, "/tasks", {"tasks": [task]})
+    deadline = time.monotonic() + 30
+    while True:
+        record = cast("dict[str, Any]", call(endpoints, f"/tasks/{task['id']}"))
+        if record["status"] not in ("pending", "running"):
+            return record
+        assert time.monotonic() < deadline, record
+        time.sleep(0.01)
+
+
+def running(stack: Stack, service: Service) -> bool:
+    return next(status.running for status in stack.status() if status.service is service)
+
+
+def test_up_returns_when_all_is_ready_and_down_ends_what_is_ours(fresh: Stack) -> None:
+    with pytest.raises(StackError):
+        fresh.endpoints()
+    endpoints = fresh.up()
+    assert fresh.endpoints() == endpoints
+    assert all(answers(endpoints, service) for service in Service)
+    assert [(status.service, status.running, status.url) for status in fresh.status()] == [
+        (service, True, getattr(endpoints, service)) for service in Service
+    ]
+    fresh.down()
+    fresh.down()
+    ours = fresh.backend != "external"
+    assert [answers(endpoints, service) for service in Service] == [not ours] * 3
+    with pytest.raises(StackError):
+        fresh.endpoints()
+
+
+def test_tasks_run_in_the_kernel_and_in_the_runtime(endpoints: Endpoints) -> None:
+    shell = finished(endpoints, {"id": "shell", "type": "shell", "params": {"command": "echo", "args": ["hello"]}})
+    assert (shell["status"], shell["result"]["stdout"]) == ("success", "hello\n")
+    execution = {"kind": "command", "program": "python3", "args": ["-c", "import sys; print(sys.prefix)"]}
+    remote = finished(endpoints, {"id": "runtime", "type": "runtime", "input": {"execution": execution}})
+    assert remote["status"] == "success"
+    # a plan's python3 is the Python that the tests run on
+    assert remote["result"]["output"]["stdout"].strip() == sys.prefix
+
+
+GUARDED = {Service.KERNEL: "/tasks", Service.RUNTIME: "/api/v1/runtime/info", Service.FIXTURES: "/control/mode"}
+
+
+@pytest.mark.parametrize("service", list(Service))
+def test_who_has_no_token_is_refused(stack: Stack, endpoints: Endpoints, service: Service) -> None:
+    if stack.backend == "native" and service is not Service.FIXTURES:
+        pytest.skip("ExecGo knows no token, so a native kernel and the runtime that it calls are not guarded")
+    url = getattr(endpoints, service)
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        call(endpoints, GUARDED[service], url=url, token=False)
+    call(endpoints, GUARDED[service], url=url)
+
+
+@pytest.mark.parametrize("service", list(Service))
+def test_restart_keeps_the_port(stack: Stack, endpoints: Endpoints, service: Service) -> None:
+    need(stack, Capability.RESTART)
+    stack.restart(service)
+    assert stack.endpoints() == endpoints
+    assert answers(endpoints, service)
+    assert running(stack, service)
+
+
+@pytest.mark.parametrize("service", list(Service))
+def test_a_killed_service_refuses_connections_until_it_is_brought_back(
+    stack: Stack, endpoints: Endpoints, service: Service
+) -> None:
+    need(stack, Capability.KILL, Capability.RESTART)
+    stack.kill(service)
+    assert not answers(endpoints, service)
+    assert [status.service for status in stack.status() if not status.running] == [service]
+    stack.restart(service)
+    assert answers(endpoints, service)
+
+
+def test_a_paused_service_goes_on_where_it_was(stack: Stack, endpoints: Endpoints) -> None:
+    need(stack, Capability.PAUSE)
+    finished(endpoints, {"id": "before", "type": "noop"})
+    stack.pause(Service.KERNEL)
+    assert not running(stack, Service.KERNEL)
+    with pytest.raises(TimeoutError):
+        urllib.request.urlopen(endpoints.kernel + "/health", timeout=0.3)
+    stack.resume(Service.KERNEL)
+    assert running(stack, Service.KERNEL)
+    assert call(endpoints, "/tasks/before")["status"] == "success"
+
+
+def test_logs_are_text_or_refused(stack: Stack, endpoints: Endpoints) -> None:
+    if Capability.LOGS not in stack.capabilities:
+        with pytest.raises(Unsupported):
+            stack.logs(Service.KERNEL)
+        return
+    finished(endpoints, {"id": "logged", "type": "noop"})
+    assert len(stack.logs(Service.KERNEL, tail=1).splitlines()) <= 1
+
+
+def test_what_is_not_declared_is_refused(stack: Stack, endpoints: Endpoints) -> None:
+    acts: dict[Capability, Callable[[], object]] = {
+        Capability.RESTART: lambda: stack.restart(Service.RUNTIME),
+        Capability.KILL: lambda: stack.kill(Service.RUNTIME),
+        Capability.PAUSE: lambda: stack.pause(Service.RUNTIME),
+        Capability.LIMIT: lambda: stack.limit(Service.RUNTIME, memory=2**30),
+        Capability.LOGS: lambda: stack.logs(Service.RUNTIME),
+    }
+    assert set(acts) == set(Capability)
+    for capability in set(acts) - stack.capabilities:
+        with pytest.raises(Unsupported, match=stack.backend):
+            acts[capability]()
+    assert answers(endpoints, Service.RUNTIME)

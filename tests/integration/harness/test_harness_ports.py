@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from pytest_execgo.core.errors import UsageError
+from pytest_execgo.core.serving import bind
+from pytest_execgo.harness.ports import PortReservation
+
+
+@pytest.fixture(params=[False, True], ids=["shared", "exclusive_service"])
+def reservation(request: pytest.FixtureRequest) -> Iterator[PortReservation]:
+    reserved = PortReservation(exclusive_service=request.param)
+    yield reserved
+    reserved.close()
+
+
+def connects(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+def test_a_reserved_port_refuses_connections(reservation: PortReservation) -> None:
+    assert not connects(reservation.port)
+
+
+def test_a_service_gets_every_connection_and_its_end_refuses_them(reservation: PortReservation) -> None:
+    for _ in range(2):  # the second time is a restart on the same port
+        with bind(f"127.0.0.1:{reservation.port}", shared=True) as service:
+            service.listen(128)
+            assert all(connects(reservation.port) for _ in range(100))
+            service.setblocking(False)
+            for _ in range(100):
+                service.accept()[0].close()
+        assert not connects(reservation.port)
+
+
+def test_a_service_that_shares_nothing_can_bind_beside_its_reservation() -> None:
+    reserved = PortReservation(exclusive_service=True)
+    with bind(f"127.0.0.1:{reserved.port}", shared=False) as service:
+        service.listen()
+        assert connects(reserved.port)
+    reserved.close()
+
+
+def test_the_system_never_chooses_a_reserved_port() -> None:
+    reserved = [PortReservation() for _ in range(500)]
+    assert len({each.port for each in reserved}) == 500
+    for each in reserved:
+        each.close()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_a_port_with_a_listener_is_taken(host: str) -> None:
+    with socket.create_server((host, 0)) as listener, pytest.raises(UsageError, match="for the kernel is taken") as raised:
+        PortReservation(listener.getsockname()[1], what="kernel")
+    assert raised.value.code == "port_taken"
+
+
+def test_a_port_that_shares_with_anybody_is_taken_all_the_same() -> None:
+    with bind("127.0.0.1:0", shared=True) as listener:
+        listener.listen()
+        with pytest.raises(UsageError, match="is taken"):
+            PortReservation(listener.getsockname()[1])
+
+
+def test_a_port_that_another_stack_reserved_is_taken() -> None:
+    first = PortReservation()
+    with pytest.raises(UsageError, match="is taken"):
+        PortReservation(first.port)
+    first.close()
+    PortReservation(first.port).close()

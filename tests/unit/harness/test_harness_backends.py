@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pytest_execgo.core.errors import StackError, Unsupported, UsageError
+from pytest_execgo.harness.embedded import EmbeddedStack
+from pytest_execgo.harness.external import ExternalStack
+from pytest_execgo.harness.native import NativeStack
+from pytest_execgo.harness.settings import StackSettings
+from pytest_execgo.plan.stack import Capability, Service, Stack
+
+URL = "http://127.0.0.1:1"
+
+
+def executable(path: Path) -> Path:
+    path.write_text("#!/bin/sh\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_each_backend_is_a_stack(tmp_path: Path) -> None:
+    stacks: list[Stack] = [
+        EmbeddedStack(tmp_path),
+        NativeStack(executable(tmp_path / "execgo"), tmp_path),
+        ExternalStack(URL, URL, URL),
+    ]
+    assert [stack.backend for stack in stacks] == ["embedded", "native", "external"]
+
+
+def test_nothing_is_anywhere_before_up(tmp_path: Path) -> None:
+    stack = EmbeddedStack(tmp_path / "stack")
+    for act in (stack.endpoints, lambda: stack.kill(Service.KERNEL), lambda: stack.restart(Service.RUNTIME)):
+        with pytest.raises(StackError, match="the embedded stack is not up"):
+            act()
+    assert stack.status() == []
+    assert stack.logs(Service.KERNEL) == ""
+    stack.down()
+    assert not (tmp_path / "stack").exists()
+
+
+def test_each_stack_has_a_token_of_its_own(tmp_path: Path) -> None:
+    first, second = EmbeddedStack(tmp_path), EmbeddedStack(tmp_path)
+    assert first.token
+    assert first.token != second.token
+    assert EmbeddedStack(tmp_path, StackSettings(token="given")).token == "given"
+    assert EmbeddedStack(tmp_path, StackSettings(guarded=False, token="given")).token is None
+
+
+def test_limit_is_refused_with_a_reason(tmp_path: Path) -> None:
+    stack = EmbeddedStack(tmp_path)
+    assert Capability.LIMIT not in stack.capabilities
+    with pytest.raises(Unsupported, match="embedded backend can't limit the kernel"):
+        stack.limit(Service.KERNEL, cpu=1)
+
+
+@pytest.mark.parametrize("kind", ["missing", "folder", "not_executable"])
+def test_a_binary_that_can_not_be_run_is_the_users_mistake(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "execgo"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "not_executable":
+        path.write_text("")
+    reason = {"missing": "does not exist", "folder": "is a folder", "not_executable": "is not executable"}[kind]
+    with pytest.raises(UsageError, match=reason) as raised:
+        NativeStack(path, tmp_path)
+    assert "--execgo-bin" in raised.value.hint
+
+
+@pytest.mark.parametrize(
+    ("urls", "option"),
+    [
+        ((None, URL, URL), "--execgo-url"),
+        ((URL, None, URL), "--execgo-runtime-url"),
+        ((URL, URL, ""), "--execgo-fixtures-url"),
+    ],
+)
+def test_external_needs_all_three_urls(urls: tuple[str | None, str | None, str | None], option: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        ExternalStack(*urls)
+    assert raised.value.hint == f"give it with {option}"
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:8080", "ftp://x", "http://", "http://x:port", "http://x:99999", "http://[::1"])
+def test_external_refuses_what_is_not_a_url(url: str) -> None:
+    with pytest.raises(UsageError, match=r"--execgo-runtime-url: .* is not a URL"):
+        ExternalStack(URL, url, URL)
+
+
+def test_external_can_do_nothing() -> None:
+    stack = ExternalStack(URL, URL, URL)
+    assert stack.capabilities == frozenset()
+    for act in (stack.restart, stack.kill, stack.pause, stack.resume, stack.limit, stack.logs):
+        with pytest.raises(Unsupported, match="external backend can't"):
+            act(Service.KERNEL)
+    with pytest.raises(StackError, match="not checked yet"):
+        stack.endpoints()
