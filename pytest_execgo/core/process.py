@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 DEFAULT_CAPTURE = 4 * 1024 * 1024
 _PIPE_GRACE = 0.2  # seconds that a pipe may stay open after its command ended (a background child may hold it)
@@ -67,6 +68,32 @@ def kill_group(pid: int, signum: int = signal.SIGKILL) -> None:
         os.killpg(pid, signum)
 
 
+async def _spawn(
+    capture: Callable[[], _Capture], argv: Sequence[str], **options: Any
+) -> tuple[asyncio.SubprocessTransport, _Capture]:
+    """Start a command in a session of its own; when the caller is cancelled meanwhile, end it with all that it started."""
+    pipe = asyncio.subprocess.PIPE
+    starting = asyncio.ensure_future(
+        asyncio.get_running_loop().subprocess_exec(
+            capture, *argv, stdin=asyncio.subprocess.DEVNULL, stdout=pipe, stderr=pipe, start_new_session=True, **options
+        )
+    )
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        # asyncio would end only the process, not its group, and can wait for ever; so the start is completed, then undone
+        with contextlib.suppress(OSError, ValueError):
+            await _end(*await starting)
+        raise
+
+
+async def _end(transport: asyncio.SubprocessTransport, capture: _Capture) -> None:
+    """End what is left of a command's group, and return once the command itself is reaped."""
+    kill_group(transport.get_pid())
+    await capture.exited
+    transport.close()
+
+
 async def run_command(
     argv: Sequence[str],
     *,
@@ -84,18 +111,12 @@ async def run_command(
     `on_spawn` is told the pid (= process group); `pass_fds` are descriptors that the command inherits. Raises `OSError`
     when the program can't be started, `ValueError` for a NUL character.
     """
-    loop = asyncio.get_running_loop()
     started = time.time_ns()
-    capture: _Capture
-    transport, capture = await loop.subprocess_exec(
+    transport, capture = await _spawn(
         lambda: _Capture(stdout_max, stderr_max),
-        *argv,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
+        argv,
         cwd=cwd,
         env=None if env is None else dict(env),
-        start_new_session=True,
         pass_fds=tuple(pass_fds),
     )
     pid = transport.get_pid()
@@ -115,8 +136,7 @@ async def run_command(
                 async with asyncio.timeout(_PIPE_GRACE):
                     await asyncio.shield(capture.drained)
     finally:
-        kill_group(pid)
-        transport.close()
+        await _end(transport, capture)
     code = transport.get_returncode()
     return CommandOutcome(
         exit_code=code if code is not None and code >= 0 else None,

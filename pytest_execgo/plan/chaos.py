@@ -15,30 +15,32 @@ RecoveryExpectation = Literal["not_applicable", "should_recover", "expected_fail
 class Trigger(Document):
     """When a fault strikes: at the `occurrence`-th timeline event of type `event` in `phase`, then after `delay_ms`."""
 
-    phase: Phase
-    event: str | None = None
-    occurrence: Annotated[int, Field(ge=1)] = 1
-    stage_id: str | None = None
-    task_id: str | None = None
-    delay_ms: Millis = 0
+    phase: Phase = Field(description="Part of the run in which the fault strikes.")
+    event: str | None = Field(default=None, description="Type of the timeline event that it waits for; any event if absent.")
+    occurrence: Annotated[int, Field(ge=1)] = Field(default=1, description="The how-manieth such event, from 1.")
+    stage_id: str | None = Field(default=None, description="Only events of this stage.")
+    task_id: str | None = Field(default=None, description="Only events of this task.")
+    delay_ms: Millis = Field(default=0, description="Milliseconds from the event to the fault.")
 
 
 class Fault(Document):
     """One fault: what is done (`action`), to whom (`target`), when, how likely, for how long until it is undone."""
 
-    action: Name
-    target: str | None = None
-    parameters: dict[str, Any] = Field(default_factory=dict)
-    trigger: Trigger
-    probability: Annotated[float, Field(ge=0, le=1)] = 1.0
-    duration_ms: Millis | None = None
+    action: Name = Field(description="What is done.")
+    target: str | None = Field(default=None, description="What it is done to.")
+    parameters: dict[str, Any] = Field(default_factory=dict, description="Details of the action.")
+    trigger: Trigger = Field(description="When it strikes.")
+    probability: Annotated[float, Field(ge=0, le=1)] = Field(default=1.0, description="How likely it strikes, 0 to 1.")
+    duration_ms: Millis | None = Field(default=None, description="Milliseconds until it is undone; absent: it stays.")
 
 
 class ChaosProfile(Document):
     """A named set of faults, and what is expected of a run that they hit."""
 
-    id: Name
-    description: str
-    faults: list[Fault] = Field(default_factory=list)
-    recovery_expectation: RecoveryExpectation = "not_applicable"
-    expected_code: str | None = None
+    id: Name = Field(description="Name of the profile: the name of its file without the suffix.")
+    description: str = Field(description="What the profile does, in one sentence.")
+    faults: list[Fault] = Field(default_factory=list, description="What strikes; an empty list is an undisturbed run.")
+    recovery_expectation: RecoveryExpectation = Field(
+        default="not_applicable", description="Whether a run is expected to get over the faults."
+    )
+    expected_code: str | None = Field(default=None, description="Error code that a run under `expected_failure` must end with.")

@@ -5,8 +5,12 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from pydantic import Field
+from pydantic.config import JsonDict
 
 from pytest_execgo.plan.base import Document, Name
+from pytest_execgo.plan.tools import TOOLS
+
+_TOOL_NAMES: JsonDict = {"items": {"type": "string", "enum": [*sorted(TOOLS)]}}  # so that editors complete and check them
 
 
 class PromptFiles(Document):
@@ -31,17 +35,25 @@ class ScenarioSpec(Document):
     `verifier` is `file.py:function`, or the name that a plugin registered. `allowed_chaos` takes `all`.
     """
 
-    id: Name
-    description: str
-    seed: int
-    objective: Annotated[str, Field(min_length=1)]
-    input: dict[str, Any] = Field(default_factory=dict)
-    prompt_pack: PromptFiles
-    fixtures: str | None = None
-    expected: dict[str, Any] | str = Field(default_factory=dict)
-    verifier: str
-    allowed_tools: Annotated[list[str], Field(min_length=1)]
-    allowed_chaos: list[str] = Field(default_factory=lambda: ["all"])
-    effect_budget: EffectBudget = Field(default_factory=EffectBudget)
-    artifacts: dict[str, str] = Field(default_factory=dict)
-    reference_plan: str
+    id: Name = Field(description="Name of the scenario: the name of its folder.")
+    description: str = Field(description="What the scenario asks for, in one or two sentences.")
+    seed: int = Field(description="Seed of everything random in the scenario, unless a run is given another.")
+    objective: Annotated[str, Field(min_length=1)] = Field(description="The task that the planner is given.")
+    input: dict[str, Any] = Field(default_factory=dict, description="Data that the planner and the verifier get.")
+    prompt_pack: PromptFiles = Field(description="Files with the prompts for a live planner.")
+    fixtures: str | None = Field(default=None, description="Folder whose contents are laid into the run's workspace.")
+    expected: dict[str, Any] | str = Field(
+        default_factory=dict, description="What the verifier compares with: the data itself, or a file that holds it."
+    )
+    verifier: str = Field(description="`file.py:function` in this folder, or the name of a verifier that a plugin registered.")
+    allowed_tools: Annotated[list[str], Field(min_length=1)] = Field(
+        description="Tools that a plan may use.", json_schema_extra=_TOOL_NAMES
+    )
+    allowed_chaos: list[str] = Field(
+        default_factory=lambda: ["all"], description="Chaos profiles that the scenario is run under; `all` means every one."
+    )
+    effect_budget: EffectBudget = Field(default_factory=EffectBudget, description="How much a plan may do.")
+    artifacts: dict[str, str] = Field(
+        default_factory=dict, description="Names that plans use in `expected_artifacts`, to files beneath the run's workspace."
+    )
+    reference_plan: str = Field(description="File with a plan that solves the scenario.")

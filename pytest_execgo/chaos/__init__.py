@@ -1,0 +1,1 @@
+"""Layer 3: chaos profiles, from files."""

@@ -1,0 +1,1 @@
+"""Layer 3: scenarios from folders, and their verifiers."""
