@@ -1,0 +1,59 @@
+"""What an executor is to the scheduler: it is handed one attempt and answers with its outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from pytest_execgo.kernel.gotime import Moment
+from pytest_execgo.kernel.task import RunError, TaskSpec
+
+DEADLINE = "context deadline exceeded"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an attempt stands or ended; it failed when there is an `error`, whatever `status` says.
+
+    `output` is JSON text. `reported`: the executor got as far as having a result, so output and details show even when null.
+    """
+
+    status: str
+    output: str | None = None
+    reported: bool = True
+    handle_id: str = ""
+    started: Moment | None = None
+    finished: Moment | None = None
+    duration_ms: int = 0
+    error: RunError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt at a task: `timeout` is in seconds (None: no limit), `report` takes what is known before the end."""
+
+    spec: TaskSpec
+    number: int
+    timeout: float | None
+    report: Callable[[Outcome], None]
+
+
+class Executor(Protocol):
+    """Runs the tasks of one type."""
+
+    async def run(self, attempt: Attempt) -> Outcome:
+        """Run one attempt to its end. Failures are outcomes, not exceptions; on cancellation nothing stays behind."""
+
+    async def close(self) -> None:
+        """Let go of what is still held; called once, after the last attempt."""
+
+
+def timed_out(message: str = DEADLINE) -> RunError:
+    """Return the error of an attempt that its task's timeout ended."""
+    return RunError("timeout", message, True, "scheduler")
+
+
+def failed(message: str) -> RunError:
+    """Return the error of an attempt that failed on its own."""
+    return RunError("external_failure", message, False, "executor")

@@ -1,0 +1,35 @@
+"""What a kernel is started with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+DEFAULT_RUNTIME_URL = "http://127.0.0.1:8080"
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeSettings:
+    """Where runtime tasks go: base URL, the token that it wants, and who submits (filled in where a task names nobody)."""
+
+    url: str = DEFAULT_RUNTIME_URL
+    token: str = ""
+    tenant: str = ""
+    owner: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Flags and environment of one kernel; `shutdown_timeout` is in seconds, `environment` is what commands get."""
+
+    address: str = ":8080"
+    grpc_address: str = ":50051"
+    data_dir: str = "data"
+    max_concurrency: int = 10
+    shutdown_timeout: int = 15
+    ready_fd: int | None = None
+    shared_port: bool = False
+    token: str = ""
+    open_shell: bool = False
+    environment: Mapping[str, str] = field(default_factory=dict)
+    runtime: RuntimeSettings = field(default_factory=RuntimeSettings)

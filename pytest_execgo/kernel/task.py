@@ -1,0 +1,168 @@
+"""A task as it was submitted, what is known of its run, and the envelope that clients read.
+
+Raw JSON is kept as text, already compact and escaped, so that an envelope is put together without parsing anything again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from pytest_execgo.kernel.goformat import json_string, json_strings
+from pytest_execgo.kernel.gotime import Moment, time_text
+
+
+class TaskStatus(StrEnum):
+    """Where a task is in its graph."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    SUCCESS = "success"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+class RunStatus(StrEnum):
+    """Where a task's run is; a runtime may report others, which count as not finished."""
+
+    ACCEPTED = "accepted"
+    RUNNING = "running"
+    SUCCESS = "success"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+TERMINAL_RUNS = frozenset((RunStatus.SUCCESS, RunStatus.FAILED, RunStatus.CANCELLED))
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSpec:
+    """A normalised submission. `params`, `input`, `annotations` are JSON text or None; `timeout` is in ms."""
+
+    id: str
+    type: str
+    params: str | None = None
+    tool_name: str = ""
+    input: str | None = None
+    category: str = ""
+    depends_on: tuple[str, ...] = ()
+    retry: int = 0
+    timeout: int = 0
+    annotations: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunError:
+    """Why a run failed; `details` is JSON text."""
+
+    code: str
+    message: str
+    retryable: bool = False
+    source: str = ""
+    details: str | None = None
+
+    def encode(self) -> str:
+        """Return the error's JSON."""
+        parts = [f'"code":{json_string(self.code)},"message":{json_string(self.message)}']
+        if self.retryable:
+            parts.append('"retryable":true')
+        if self.source:
+            parts.append(f'"source":{json_string(self.source)}')
+        if self.details is not None:
+            parts.append(f'"details":{self.details}')
+        return "{" + ",".join(parts) + "}"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What is known of a task's run. `output` is JSON text; with `reported`, output and details show even when null."""
+
+    status: str
+    handle_id: str = ""
+    output: str | None = None
+    reported: bool = False
+    started: Moment | None = None
+    finished: Moment | None = None
+    duration_ms: int = 0
+    attempt: int = 0
+    error: RunError | None = None
+
+    def encode(self) -> str:
+        """Return the `runtime` object's JSON."""
+        parts = [f'"status":{json_string(self.status)}']
+        if self.handle_id:
+            parts.append(f'"handle_id":{json_string(self.handle_id)}')
+        if self.reported:
+            parts.append(f'"output":{self.output or "null"}')
+        if self.started is not None:
+            parts.append(f'"started_at":"{self.started}"')
+        if self.finished is not None:
+            parts.append(f'"finished_at":"{self.finished}"')
+        if self.duration_ms:
+            parts.append(f'"duration_ms":{self.duration_ms}')
+        if self.attempt:
+            parts.append(f'"attempt":{self.attempt}')
+        if self.reported:
+            parts.append('"details":null')
+        if self.error is not None:
+            parts.append(f'"error":{self.error.encode()}')
+        return "{" + ",".join(parts) + "}"
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRecord:
+    """A task and its state. `result` is JSON text; times are nanoseconds since 1970."""
+
+    spec: TaskSpec
+    created_ns: int
+    updated_ns: int
+    status: TaskStatus = TaskStatus.PENDING
+    run: Run | None = None
+    result: str | None = None
+    error: str = ""
+
+    def started(self, now_ns: int) -> TaskRecord:
+        """Return the record of the task as it starts to run."""
+        spec = self.spec
+        if spec.type == "os" and spec.params is None and spec.input is not None:
+            spec = replace(spec, params=spec.input)
+        run = Run(RunStatus.RUNNING, started=Moment(now_ns))
+        return TaskRecord(spec, self.created_ns, now_ns, TaskStatus.RUNNING, run)
+
+    def skipped(self, now_ns: int, reason: str) -> TaskRecord:
+        """Return the record of a task that won't run."""
+        return TaskRecord(self.spec, self.created_ns, now_ns, TaskStatus.SKIPPED, None, None, reason)
+
+    def encode(self) -> str:
+        """Return the envelope's JSON, its fields in ExecGo's order."""
+        spec, run = self.spec, self.run
+        parts = [f'"id":{json_string(spec.id)},"type":{json_string(spec.type)}']
+        if spec.params is not None:
+            parts.append(f'"params":{spec.params}')
+        if spec.tool_name:
+            parts.append(f'"tool_name":{json_string(spec.tool_name)}')
+        if spec.input is not None:
+            parts.append(f'"input":{spec.input}')
+        if spec.category:
+            parts.append(f'"execution_category":{json_string(spec.category)}')
+        if spec.depends_on:
+            parts.append(f'"depends_on":{json_strings(spec.depends_on)}')
+        if spec.retry:
+            parts.append(f'"retry":{spec.retry}')
+        if spec.timeout:
+            parts.append(f'"timeout":{spec.timeout}')
+        if spec.annotations is not None:
+            parts.append(f'"annotations":{spec.annotations}')
+        parts.append(f'"status":"{self.status}"')
+        if run is not None:
+            parts.append(f'"run_status":{json_string(run.status)}')
+            if run.handle_id:
+                parts.append(f'"handle_id":{json_string(run.handle_id)}')
+        if self.result is not None:
+            parts.append(f'"result":{self.result}')
+        if run is not None:
+            parts.append(f'"runtime":{run.encode()}')
+        if self.error:
+            parts.append(f'"error":{json_string(self.error)}')
+        parts.append(f'"created_at":"{time_text(self.created_ns)}","updated_at":"{time_text(self.updated_ns)}"')
+        return "{" + ",".join(parts) + "}"

@@ -1,0 +1,1 @@
+"""The os tools, one file each."""

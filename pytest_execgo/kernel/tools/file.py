@@ -1,0 +1,145 @@
+"""file: read, write, append, delete, stat."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import stat as modes
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from pytest_execgo.kernel import gokinds
+from pytest_execgo.kernel.goformat import decode_utf8, errno_text, json_object, quote
+from pytest_execgo.kernel.gotime import time_text
+from pytest_execgo.kernel.tools.tool import DeadlineExceeded, ToolContext, ToolError, parameters
+
+READ_MAX = 64 * 1024 * 1024  # bytes; ours: the real one reads until memory ends
+_PARAMS = gokinds.Struct(
+    "FileParams",
+    "executor.FileParams",
+    {"action": gokinds.String(), "path": gokinds.String(), "content": gokinds.String()},
+)
+
+
+async def file(params: str | None, context: ToolContext) -> str:
+    """Do one thing to one file; a relative path starts at the service's working folder."""
+    given = parameters("file", params, _PARAMS)
+    path: str = given.get("path") or ""
+    if not path:
+        raise ToolError("path is required")
+    path = clean(path)
+    action: str = given.get("action") or ""
+    content: str = given.get("content") or ""
+    actions: dict[str, Callable[[], str]] = {
+        "read": partial(_read, path),
+        "write": partial(_write, path, content, "wb"),
+        "append": partial(_write, path, content, "ab"),
+        "delete": partial(_delete, path),
+        "stat": partial(_stat, path),
+    }
+    if action not in actions:
+        raise ToolError(f"unknown action {quote(action)} (supported: read, write, append, delete, stat)")
+    try:
+        async with asyncio.timeout(context.timeout):
+            return await context.threads.run(actions[action])
+    except TimeoutError as error:
+        raise DeadlineExceeded from error
+
+
+def clean(path: str) -> str:
+    """Tidy a path as Go's `filepath.Clean` does: by its text alone; two leading slashes are one."""
+    tidy = os.path.normpath(path)
+    return tidy[1:] if tidy.startswith("//") else tidy
+
+
+def _failure(what: str, verb: str, path: str, error: Exception) -> ToolError:
+    reason = errno_text(error) if isinstance(error, OSError) else "invalid argument"  # ValueError: a NUL byte
+    return ToolError(f"{what}: {verb} {path}: {reason}")
+
+
+def _opener(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK, 0o644)  # a FIFO without a partner must not hold us up
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, "rb", opener=_opener) as source:
+            data = source.read(READ_MAX + 1) or b""
+    except (OSError, ValueError) as error:
+        raise _failure("read file", "read" if isinstance(error, IsADirectoryError) else "open", path, error) from error
+    if len(data) > READ_MAX:
+        raise ToolError(f"read file: {path} is larger than {READ_MAX} bytes")
+    return json_object(content=decode_utf8(data), size=len(data))
+
+
+def _write(path: str, content: str, mode: str) -> str:
+    _make_parents(path)
+    data = content.encode()
+    try:
+        target = open(path, mode, opener=_opener)
+    except (OSError, ValueError) as error:
+        raise _failure("open file", "open", path, error) from error
+    try:
+        with target:
+            target.write(data)
+    except OSError as error:
+        raise _failure("write file", "write", path, error) from error
+    return json_object(bytes_written=len(data))
+
+
+def _make_parents(path: str) -> None:
+    parent = os.path.dirname(path) or "."  # noqa: PTH120 - texts in errors must be as Go forms them
+    try:
+        os.makedirs(parent, 0o755, exist_ok=True)  # noqa: PTH103
+    except (FileExistsError, NotADirectoryError) as error:
+        while not os.path.lexists(parent):
+            parent = os.path.dirname(parent)  # noqa: PTH120
+        raise ToolError(f"create directory: mkdir {parent}: not a directory") from error
+    except (OSError, ValueError) as error:
+        raise _failure("create directory", "mkdir", str(getattr(error, "filename", None) or parent), error) from error
+
+
+def _delete(path: str) -> str:
+    try:
+        Path(path).unlink()
+    except (OSError, ValueError) as error:
+        first: Exception = error
+        try:
+            Path(path).rmdir()
+        except (OSError, ValueError) as second:
+            blamed = first if getattr(second, "errno", None) == errno.ENOTDIR else second
+            raise _failure("delete file", "remove", path, blamed) from second
+    return json_object(deleted=True)
+
+
+def _stat(path: str) -> str:
+    try:
+        info = Path(path).stat()
+    except (OSError, ValueError) as error:
+        raise _failure("stat file", "stat", path, error) from error
+    return json_object(
+        name=os.path.basename(path) or "/",  # noqa: PTH119
+        size=info.st_size,
+        mode=mode_text(info.st_mode),
+        mod_time=time_text(info.st_mtime_ns),
+        is_dir=modes.S_ISDIR(info.st_mode),
+    )
+
+
+def mode_text(mode: int) -> str:
+    """Return a mode as Go's `fs.FileMode` prints it: letters for what is special, then the nine permission letters."""
+    letters = (
+        ("d", modes.S_ISDIR(mode)),
+        ("L", modes.S_ISLNK(mode)),
+        ("D", modes.S_ISBLK(mode) or modes.S_ISCHR(mode)),
+        ("p", modes.S_ISFIFO(mode)),
+        ("S", modes.S_ISSOCK(mode)),
+        ("u", bool(mode & modes.S_ISUID)),
+        ("g", bool(mode & modes.S_ISGID)),
+        ("c", modes.S_ISCHR(mode)),
+        ("t", bool(mode & modes.S_ISVTX)),
+    )
+    special = "".join(letter for letter, present in letters if present) or "-"
+    return special + "".join(letter if mode & (1 << (8 - bit)) else "-" for bit, letter in enumerate("rwxrwxrwx"))

@@ -1,0 +1,15 @@
+"""noop: says back what it was told."""
+
+from __future__ import annotations
+
+from pytest_execgo.kernel import gokinds
+from pytest_execgo.kernel.goformat import json_object
+from pytest_execgo.kernel.tools.tool import ToolContext, parameters
+
+_PARAMS = gokinds.Struct("NoopParams", "executor.NoopParams", {"message": gokinds.String()})
+
+
+async def noop(params: str | None, context: ToolContext) -> str:
+    """Return `{"message", "ok"}`; alone among the tools it needs no parameters at all."""
+    given = parameters("noop", params, _PARAMS) if params is not None else {}
+    return json_object(ok=True, message=given.get("message") or "")

@@ -1,0 +1,28 @@
+"""sleep: waits."""
+
+from __future__ import annotations
+
+import asyncio
+
+from pytest_execgo.kernel import gokinds
+from pytest_execgo.kernel.goformat import json_object
+from pytest_execgo.kernel.tools.tool import DeadlineExceeded, ToolContext, ToolError, parameters
+
+_MAX_MS = 600_000
+_PARAMS = gokinds.Struct("SleepParams", "executor.SleepParams", {"duration_ms": gokinds.Int("int64")})
+
+
+async def sleep(params: str | None, context: ToolContext) -> str:
+    """Wait `duration_ms` and return `{"slept_ms"}`."""
+    duration_ms: int = parameters("sleep", params, _PARAMS).get("duration_ms") or 0
+    if duration_ms < 0:
+        raise ToolError("duration_ms must be non-negative")
+    if duration_ms > _MAX_MS:
+        raise ToolError(f"duration_ms exceeds max of {_MAX_MS} ms")
+    if duration_ms:
+        try:
+            async with asyncio.timeout(context.timeout):
+                await asyncio.sleep(duration_ms / 1000)
+        except TimeoutError as error:
+            raise DeadlineExceeded from error
+    return json_object(slept_ms=duration_ms)
