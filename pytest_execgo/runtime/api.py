@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 import os
 import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -35,23 +37,31 @@ def parse_wait(text: str) -> float:
     return min(float(found[1]) * _UNITS[found[2]], MAX_WAIT)
 
 
+def parse_after(text: str) -> int:
+    """Read `after=3`, the number of an event that the client has seen; anything else is a 400."""
+    if not re.fullmatch(r"[0-9]{1,9}", text):
+        raise HttpError.invalid([("?after", f"{text[:40]!r} is no sequence number; write 0 or the last one that you have seen")])
+    return int(text)
+
+
 class Api:
     """The endpoints over one engine."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, data: Mapping[str, Any]) -> None:
         self.engine = engine
+        self.data = dict(data)
         self.boot_id = os.urandom(16).hex()
         self.started_ns = time.time_ns()
 
     async def submit(self, request: Request) -> Response:
-        """Accept a task: 202, once the store has it."""
+        """Accept a task: 202, once the store has it for good."""
         raw = await read_body(request, MAX_BODY)
-        record = self.engine.submit(parse_task(parse_json(raw)), len(raw))
+        record = await self.engine.submit(parse_task(parse_json(raw)), raw, hashlib.sha256(raw).hexdigest())
         return json_answer({"task_id": record.task_id, "handle_id": record.handle_id, "status": "accepted"}, 202)
 
     async def show(self, request: Request) -> Response:
         """Answer a task's state, at once or (`wait`) when it is terminal."""
-        record = self._find(request)
+        record = await self._find(request)
         wait = request.query_params.get("wait")
         if wait:
             await self.engine.wait(record, parse_wait(wait))
@@ -59,7 +69,7 @@ class Api:
 
     async def kill(self, request: Request) -> Response:
         """End a task; its owner only. The answer shows it ended."""
-        record = self._find(request)
+        record = await self._find(request)
         given = dict(request.scope["headers"]).get(b"x-execgo-owner", b"")
         if record.owner and given != record.owner.encode():
             raise HttpError(403, "permission_denied", f"task {record.task_id!r} belongs to another owner")
@@ -68,23 +78,27 @@ class Api:
         return json_answer(record.shown())
 
     async def events(self, request: Request) -> Response:
-        """Answer everything that happened to a task, in order."""
-        record = self._find(request)
-        events = [event.shown() for event in record.events]
+        """Answer what happened to a task, in order: all, or what came `after` a sequence number, for which it may `wait`."""
+        record = await self._find(request)
+        after = parse_after(request.query_params.get("after", "0"))
+        wait = request.query_params.get("wait")
+        if wait:
+            await self.engine.wait_for_event(record, after, parse_wait(wait))
+        events = [event.shown() for event in record.events[after:]]
         return json_answer({"task_id": record.task_id, "handle_id": record.handle_id, "events": events})
 
     async def info(self, request: Request) -> Response:
         """Answer which service this is."""
-        return json_answer(info(self.boot_id, self.started_ns))
+        return json_answer(info(self.engine, self.boot_id, self.started_ns))
 
     async def capabilities(self, request: Request) -> Response:
         """Answer what this service can do."""
-        return json_answer(capabilities())
+        return json_answer(await asyncio.to_thread(capabilities, self.engine))  # rungs of isolation are tried for it
 
     async def config(self, request: Request) -> Response:
         """Answer what this service was told to do."""
         limits = {"max_body_bytes": MAX_BODY, "max_wait_ms": int(MAX_WAIT * 1000)}
-        return json_answer(config(self.engine) | limits)
+        return json_answer(config(self.engine) | limits | {"data": self.data})
 
     async def resources(self, request: Request) -> Response:
         """Answer what is in use and what is left."""
@@ -102,20 +116,25 @@ class Api:
         """Answer the counters in Prometheus' text format."""
         return PlainTextResponse(metrics(self.engine), media_type="text/plain; version=0.0.4")
 
-    def _find(self, request: Request) -> TaskRecord:
+    async def _find(self, request: Request) -> TaskRecord:
         key: str = request.path_params["key"]
-        record = self.engine.store.find(key)
+        record = await self.engine.find(key)
         if record is None:
             raise HttpError(404, "not_found", f"no task has the id or handle {key[:200]!r}", {"id": key[:200]})
         return record
 
 
-def build_app(engine: Engine) -> Starlette:
-    """Build the application over an engine; its shutdown waits until no command is left."""
-    api = Api(engine)
+def build_app(engine: Engine, data: Mapping[str, Any]) -> Starlette:
+    """Build the application over an engine; `data` says of the data folder what clients may know.
+
+    Before it answers, the keeper is there and what an earlier service left is taken up; its shutdown waits until no command
+    is left.
+    """
+    api = Api(engine, data)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        await engine.open()
         yield
         await engine.close()
 

@@ -9,7 +9,8 @@ import time
 from typing import Any
 
 from pytest_execgo.runtime.engine import Engine
-from pytest_execgo.runtime.limits import unenforced
+from pytest_execgo.runtime.isolation import PROFILES
+from pytest_execgo.runtime.limits import mechanisms, unenforced
 from pytest_execgo.runtime.models import DEFAULT_CAPTURE_BYTES, DEFAULT_WALL_MS, MAX_CAPTURE_BYTES, Limits
 from pytest_execgo.runtime.tasks import Status, rfc3339
 
@@ -24,10 +25,11 @@ _DEFAULTS = {
     "pids_max": None,
     "stdout_max_bytes": DEFAULT_CAPTURE_BYTES,
     "stderr_max_bytes": DEFAULT_CAPTURE_BYTES,
+    "cpu_cores": None,
 }
 
 
-def info(boot_id: str, started_ns: int) -> dict[str, Any]:
+def info(engine: Engine, boot_id: str, started_ns: int) -> dict[str, Any]:
     """Return the service's identity; `boot_id` differs from process to process."""
     from importlib.metadata import version  # deferred: 20 ms of start-up that few requests need
 
@@ -36,6 +38,7 @@ def info(boot_id: str, started_ns: int) -> dict[str, Any]:
         "version": version("pytest-execgo"),
         "protocol": "v1",
         "pid": os.getpid(),
+        "keeper_pid": engine.runner.pid,
         "boot_id": boot_id,
         "started_at": rfc3339(started_ns),
         "uptime_ms": (time.time_ns() - started_ns) // 1_000_000,
@@ -43,20 +46,24 @@ def info(boot_id: str, started_ns: int) -> dict[str, Any]:
     }
 
 
-def capabilities() -> dict[str, Any]:
-    """Return what can be asked for, and which limits hold on this machine."""
-    not_here = unenforced(Limits(pids_max=1))
+def capabilities(engine: Engine) -> dict[str, Any]:
+    """Return what can be asked for, and which limits hold on this machine, and by what."""
+    groups = engine.runner.groups
+    not_here = unenforced(Limits(pids_max=1, cpu_cores=1), groups)
+    by = mechanisms(groups)
     limits = {
-        name: {"enforced": name not in not_here, **({"reason": not_here[name]} if name in not_here else {})}
+        name: {"enforced": False, "reason": not_here[name]} if name in not_here else {"enforced": True, "by": by[name]}
         for name in _DEFAULTS
     }
     return {
         "execution_kinds": ["command", "script", "emit", "sleep", "fail"],
-        "features": ["wait", "kill", "owner", "events"],
+        "features": ["wait", "kill", "owner", "events", "events_after", "reservations", "tenants", "idempotent_submit"],
+        "interpreters": list(engine.interpreters.found),
         "limits": limits,
-        "sandbox": {"profiles": ["process"], "strict": True},
+        "sandbox": {"profiles": list(filter(None, PROFILES)), "strict": True},
+        "isolation": engine.isolator.ladder.describe(),
         "policy": {"enforced": False},
-        "durable": False,
+        "durable": engine.store.durable,
         "error_codes": ERROR_CODES,
     }
 
@@ -66,6 +73,9 @@ def config(engine: Engine) -> dict[str, Any]:
     return {
         "max_concurrency": engine.capacity.max_concurrency,
         "queue_limit": engine.capacity.queue_limit,
+        "capacity_memory_bytes": engine.capacity.memory_bytes,
+        "capacity_cpu_cores": engine.capacity.cpu_cores,
+        "tenant_limit": engine.capacity.tenant_limit,
         "default_limits": _DEFAULTS,
         "max_capture_bytes": MAX_CAPTURE_BYTES,
     }
@@ -83,6 +93,7 @@ def resources(engine: Engine) -> dict[str, Any]:
         "cpu_count": os.cpu_count(),
         "load_average": list(os.getloadavg()),
         "max_rss_kib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+        **engine.ledger.shown(),
     }
 
 

@@ -3,22 +3,62 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
-import signal
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
 
-from pytest_execgo.core.bodies import parse_json
+from pytest_execgo.core.containment.ladder import SandboxUnavailable
 from pytest_execgo.core.errors import ExecGoError
-from pytest_execgo.core.process import CommandOutcome, kill_group
-from pytest_execgo.runtime.limits import exceeded, run_limited
-from pytest_execgo.runtime.models import Command, Emit, Fail, Script, TaskRequest
-from pytest_execgo.runtime.tasks import Outcome, Streams, TaskError
+from pytest_execgo.runtime.isolation import PROFILES, Isolator
+from pytest_execgo.runtime.judgement import judge, timed_out
+from pytest_execgo.runtime.keeper_client import KeeperLost, KeeperRefused
+from pytest_execgo.runtime.keeper_records import CorruptRecord, EndRecord, LaunchFailure, Reason
+from pytest_execgo.runtime.limited import Bounds
+from pytest_execgo.runtime.limits import bounds_of
+from pytest_execgo.runtime.models import Command, Emit, Fail, Script
+from pytest_execgo.runtime.tasks import Outcome, TaskError, TaskRecord
 
-SANDBOX_PROFILES = ("process", "none", "")
-_RETRYABLE_LAUNCH = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ETXTBSY)
+SANDBOX_PROFILES = PROFILES
+_PLAIN = Isolator()
+
+
+class CommandRunner(Protocol):
+    """Who runs commands; `keeper_client.KeeperClient` says what each method promises."""
+
+    @property
+    def groups(self) -> frozenset[str]:
+        """The control groups that commands can have."""
+
+    @property
+    def pid(self) -> int:
+        """The process that is the commands' parent; 0 while there is none."""
+
+    async def connect(self, wanted: Callable[[], set[str]] | None = None) -> None:
+        """Be ready to run commands, again after `KeeperLost`; `wanted` names those whose ends are asked for."""
+
+    async def run(
+        self,
+        handle: str,
+        boot: str,
+        argv: list[str],
+        cwd: str,
+        env: dict[str, str],
+        bounds: Bounds,
+        reason: Callable[[], Reason | None],
+    ) -> EndRecord:
+        """Return how a command ended; it is run once, however often this is asked."""
+
+    def kill(self, handle: str, reason: Reason) -> None:
+        """End a command."""
+
+    def forget(self, handle: str) -> None:
+        """Let go of a command whose end is kept."""
+
+    async def stop(self, reason: Reason) -> None:
+        """End everything."""
 
 
 @dataclass(slots=True, eq=False)
@@ -27,133 +67,89 @@ class Control:
 
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
     reason: TaskError | None = None
-    group: int | None = None
+    on_cancel: Callable[[Reason], None] | None = None
 
     def cancel(self, reason: TaskError) -> None:
         """End the execution with `reason`; the first reason counts."""
         if self.reason is None:
             self.reason = reason
         self.cancelled.set()
-        if self.group is not None:
-            kill_group(self.group)
+        if self.on_cancel is not None and (why := self.why()) is not None:
+            self.on_cancel(why)
 
-    def spawned(self, pid: int) -> None:
-        """Remember the process group; it ends at once when it was cancelled while it was being started."""
-        self.group = pid
-        if self.cancelled.is_set():
-            kill_group(pid)
+    def why(self) -> Reason | None:
+        """Return the reason as the keeper takes it."""
+        return None if self.reason is None else Reason(self.reason.code, self.reason.message, self.reason.retryable)
 
 
-async def execute(request: TaskRequest, environment: Mapping[str, str], control: Control) -> Outcome:
-    """Run what the request asks for and return how it ended. `environment` is what commands get beside their own."""
+async def execute(
+    record: TaskRecord,
+    runner: CommandRunner,
+    environment: Mapping[str, str],
+    control: Control,
+    isolator: Isolator = _PLAIN,
+) -> Outcome:
+    """Run what a task asks for and return how it ended, or go on with one that an earlier service had begun.
+
+    `environment` is what commands get beside their own.
+    """
+    request = record.request
     execution, sandbox = request.execution, request.sandbox
-    if control.reason is not None:  # cancelled before it began: nothing may be started any more
-        return Outcome(control.reason)
     if sandbox.strict and sandbox.profile not in SANDBOX_PROFILES:
-        message = f"sandbox profile {sandbox.profile!r} can't be had here; available: process"
+        message = f"sandbox profile {sandbox.profile!r} can't be had here; available: {', '.join(filter(None, PROFILES))}"
         return Outcome(error=TaskError("sandbox_setup_failed", message, details={"requested": sandbox.profile}))
     if isinstance(execution, Command | Script):
-        return await _run_command(execution, request, environment, control)
+        return await _run_command(execution, record, runner, environment, control, isolator)
     if isinstance(execution, Emit):
-        error = await _pause(execution.delay_ms, request, control)
+        error = await _pause(execution.delay_ms, record, control)
         return Outcome(error=error) if error else Outcome(output=execution.payload, has_output=True)
     if isinstance(execution, Fail):
-        error = await _pause(execution.delay_ms, request, control)
+        error = await _pause(execution.delay_ms, record, control)
         return Outcome(error=error or TaskError(execution.code, execution.message, execution.retryable))
-    error = await _pause(execution.duration_ms, request, control)
+    error = await _pause(execution.duration_ms, record, control)
     return Outcome(error=error) if error else Outcome(output={"slept_ms": execution.duration_ms}, has_output=True)
 
 
-async def _pause(delay_ms: int, request: TaskRequest, control: Control) -> TaskError | None:
-    limit = request.wall_limit_ms()
+async def _pause(delay_ms: int, record: TaskRecord, control: Control) -> TaskError | None:
+    limit = record.request.wall_limit_ms()
+    passed = max(time.time_ns() - record.started_ns, 0) / 1e9  # not 0 after a restart of the service
     try:
-        async with asyncio.timeout(min(delay_ms, limit) / 1000):
+        async with asyncio.timeout(max(min(delay_ms, limit) / 1000 - passed, 0)):
             await control.cancelled.wait()
     except TimeoutError:
-        return _timed_out(limit) if delay_ms > limit else None
+        return timed_out(limit) if delay_ms > limit else None
     return control.reason
 
 
 async def _run_command(
-    execution: Command | Script, request: TaskRequest, environment: Mapping[str, str], control: Control
+    execution: Command | Script,
+    record: TaskRecord,
+    runner: CommandRunner,
+    environment: Mapping[str, str],
+    control: Control,
+    isolator: Isolator,
 ) -> Outcome:
+    request, handle = record.request, record.handle_id
+    control.on_cancel = lambda reason: runner.kill(handle, reason)
+    env = {**environment, **execution.env}
+    bounds = bounds_of(request.limits, request.wall_limit_ms())
+    cwd = execution.cwd or str(Path.cwd())
     try:
-        ended = await run_limited(
-            execution.argv(),
-            request.limits,
-            cwd=execution.cwd or None,
-            env={**environment, **execution.env},
-            timeout=request.wall_limit_ms() / 1000,
-            on_spawn=control.spawned,
-        )
-    except OSError as error:
-        return Outcome(error=control.reason or _launch_failed(execution, request, error))
+        isolation = await isolator.choose(request.sandbox, cwd)
+        argv = isolation.wrap(execution.argv(), env.get("PATH", os.defpath))
+    except SandboxUnavailable as refusal:
+        details = {"requested": refusal.requested, "fallback_reasons": list(refusal.reasons)}
+        return Outcome(TaskError("sandbox_setup_failed", str(refusal), details=details))
+    except FileNotFoundError as error:
+        return judge(request, EndRecord(launch=LaunchFailure(error.errno or 0, error.strerror or "", str(error.filename))))
+    try:
+        while True:
+            try:
+                ended = await runner.run(handle, record.boot, argv, cwd, env, bounds, control.why)
+                return replace(judge(request, ended), isolation=isolation.shown())
+            except KeeperLost:
+                await runner.connect()
+    except (KeeperRefused, CorruptRecord, ExecGoError) as error:
+        return Outcome(TaskError("internal", str(error), retryable=isinstance(error, KeeperRefused)))
     finally:
-        control.group = None
-    return _judge(request, ended, control)
-
-
-def _judge(request: TaskRequest, ended: CommandOutcome, control: Control) -> Outcome:
-    streams = Streams(
-        ended.stdout.decode("utf-8", "replace"),
-        ended.stderr.decode("utf-8", "replace"),
-        ended.exit_code if ended.exit_code is not None else -(ended.signal or 0),
-        ended.stdout_truncated,
-        ended.stderr_truncated,
-    )
-    if control.reason is not None:
-        return Outcome(control.reason, streams=streams)
-    if ended.timed_out:
-        return Outcome(_timed_out(request.wall_limit_ms(), streams.shown()), streams=streams)
-    output = _json_of(ended)
-    if output is _NOT_JSON:
-        output = streams.shown()
-    if streams.exit_code == 0:
-        return Outcome(output=output, has_output=True, streams=streams)
-    return Outcome(_failed(request, ended, streams), output, True, streams)
-
-
-def _failed(request: TaskRequest, ended: CommandOutcome, streams: Streams) -> TaskError:
-    limits = request.limits
-    found = exceeded(limits, ended, streams.stderr)
-    if found is not None:
-        message = f"the command exceeded {found.limit}={getattr(limits, found.limit)} ({found.evidence})"
-        return TaskError(found.code, message, details=streams.shown() | {"limit": found.limit, "evidence": found.evidence})
-    fallback = f"process exited with code {streams.exit_code}"
-    details: dict[str, Any] = streams.shown()
-    if ended.signal is not None:
-        fallback = f"process ended by signal {ended.signal} ({signal.Signals(ended.signal).name})"
-        details["signal"] = ended.signal
-    return TaskError("exit_nonzero", streams.stderr.strip() or fallback, details=details)
-
-
-def _timed_out(limit_ms: int, details: dict[str, Any] | None = None) -> TaskError:
-    return TaskError("timeout", f"timed out after {limit_ms} ms", True, {**(details or {}), "limit_ms": limit_ms})
-
-
-def _launch_failed(execution: Command | Script, request: TaskRequest, error: OSError) -> TaskError:
-    program = execution.argv()[0]
-    reason = error.strerror or os.strerror(error.errno or errno.EIO)
-    if error.errno == errno.ENOMEM and request.limits.memory_bytes is not None:
-        message = f"memory_bytes={request.limits.memory_bytes} is too little to start {program!r}"
-        return TaskError("memory_limit_exceeded", message, details={"limit": "memory_bytes"})
-    if execution.cwd and error.filename == execution.cwd:
-        message = f"can't start {program!r} in the working folder {execution.cwd!r}: {reason}"
-    elif error.errno == errno.E2BIG:
-        message = f"can't start {program[:80]!r}: its arguments and environment are too long together"
-    else:
-        message = f"can't start {program!r}: {reason}"
-    return TaskError("launch_failed", message, error.errno in _RETRYABLE_LAUNCH, {"program": program, "reason": reason})
-
-
-_NOT_JSON = object()
-
-
-def _json_of(ended: CommandOutcome) -> Any:
-    text = ended.stdout.strip()
-    if not text or ended.stdout_truncated or text[:1] not in b'{["-0123456789tfn':
-        return _NOT_JSON
-    try:
-        return parse_json(text)
-    except ExecGoError:  # not JSON, or JSON that can't be sent on: then it is plain text
-        return _NOT_JSON
+        control.on_cancel = None

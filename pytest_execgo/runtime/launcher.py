@@ -4,7 +4,8 @@ The parent can't set limits between fork and exec without running Python in a fo
 them on a running command without a race; hence this step, about 9 ms, paid only by commands that have such a limit.
 
 Arguments: a descriptor that hears of a failure (`<errno>` as text) and is closed by success; CPU seconds, address
-space in bytes and number of processes, each `-` when unlimited; the program and its arguments.
+space in bytes and number of processes, each `-` when unlimited; the control groups to join, separated as in PATH, `-` for
+none; the program and its arguments.
 """
 
 from __future__ import annotations
@@ -44,13 +45,16 @@ def processes_of_user() -> int:
 
 def main(argv: list[str]) -> None:
     """Set the limits and replace this process; on failure report the errno and exit with 127."""
-    report, cpu, memory, pids = int(argv[1]), argv[2], argv[3], argv[4]
-    command = argv[5:]
+    report, cpu, memory, pids, groups = int(argv[1]), *argv[2:6]
+    command = argv[6:]
     os.set_inheritable(report, False)
     for ignored_by_python in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(ignored_by_python, signal.SIG_DFL)
     failure = errno.ENOMEM
     try:
+        for group in groups.split(os.pathsep) if groups != "-" else ():
+            with open(f"{group}/cgroup.procs", "w") as joined:  # noqa: PTH123
+                joined.write("0")
         if cpu != "-":
             lower(resource.RLIMIT_CPU, int(cpu), int(cpu) + 1)
         if pids != "-":

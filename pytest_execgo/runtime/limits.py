@@ -1,22 +1,20 @@
-"""Limits on a command's CPU time, memory and processes: how they are put on, and what can be told of one that was hit.
+"""Limits on a command's CPU time, memory and processes: which hold here, and what can be told of one that was hit.
 
-They are `rlimits`: CPU time and address space bound each process of the command by itself.
+`rlimits` bound CPU time and address space of each process of the command by itself; where control groups can be had, they bound
+memory and processes of all of it together.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Collection
 from dataclasses import dataclass
-from pathlib import Path
 
-from pytest_execgo.core.process import CommandOutcome, run_command
+from pytest_execgo.runtime.keeper_records import EndRecord
+from pytest_execgo.runtime.limited import Bounds
 from pytest_execgo.runtime.models import Limits
 
-_LAUNCHER = str(Path(__file__).resolve().with_name("launcher.py"))
 _OUT_OF_MEMORY = (
     "memoryerror",
     "cannot allocate memory",
@@ -38,80 +36,52 @@ class Exceeded:
     evidence: str
 
 
-class LaunchError(OSError):
-    """A limited command could not be started; `errno` says why."""
+def bounds_of(limits: Limits, wall_ms: int) -> Bounds:
+    """Return what the keeper has to know of a task's limits."""
+    return Bounds(
+        timeout=wall_ms / 1000,
+        stdout_max=limits.stdout_max_bytes,
+        stderr_max=limits.stderr_max_bytes,
+        cpu_time_sec=limits.cpu_time_sec,
+        memory_bytes=limits.memory_bytes,
+        pids_max=limits.pids_max,
+    )
 
 
-def needs_launcher(limits: Limits) -> bool:
-    """Tell whether any limit is given that has to be set before the command runs."""
-    return any(limit is not None for limit in (limits.cpu_time_sec, limits.memory_bytes, limits.pids_max))
-
-
-def unenforced(limits: Limits) -> dict[str, str]:
-    """Return the limits asked for that have no effect here, each with the reason."""
-    if limits.pids_max is not None and os.geteuid() == 0:
-        return {"pids_max": "the service runs as root, whose number of processes an rlimit does not bound"}
-    return {}
-
-
-@contextmanager
-def _report() -> Iterator[tuple[int, int]]:
-    read, write = os.pipe()
-    os.set_blocking(read, False)
-    try:
-        yield read, write
-    finally:
-        os.close(read)
-        os.close(write)
-
-
-async def run_limited(
-    argv: list[str],
-    limits: Limits,
-    *,
-    cwd: str | None,
-    env: Mapping[str, str],
-    timeout: float,  # noqa: ASYNC109 - passed to run_command, which ends the process group
-    on_spawn: Callable[[int], None],
-) -> CommandOutcome:
-    """Run a command as `run_command` does, with `limits` on it; `LaunchError` when it could not be started."""
-    if not needs_launcher(limits):
-        return await run_command(
-            argv,
-            cwd=cwd,
-            env=env,
-            timeout=timeout,
-            stdout_max=limits.stdout_max_bytes,
-            stderr_max=limits.stderr_max_bytes,
-            on_spawn=on_spawn,
+def unenforced(limits: Limits, groups: Collection[str]) -> dict[str, str]:
+    """Return the limits asked for that have no effect here, each with the reason; `groups`: the control groups there are."""
+    found = {}
+    if limits.pids_max is not None and os.geteuid() == 0 and "pids" not in groups:
+        found["pids_max"] = (
+            "the service runs as root, whose number of processes an rlimit does not bound, and no control group can be had"
         )
-    numbers = ["-" if n is None else str(n) for n in (limits.cpu_time_sec, limits.memory_bytes, limits.pids_max)]
-    with _report() as (read, write):
-        ended = await run_command(
-            [sys.executable, "-I", "-S", _LAUNCHER, str(write), *numbers, *argv],
-            cwd=cwd,
-            env=env,
-            timeout=timeout,
-            stdout_max=limits.stdout_max_bytes,
-            stderr_max=limits.stderr_max_bytes,
-            on_spawn=on_spawn,
-            pass_fds=(write,),
-        )
-        failure = b""
-        with suppress(BlockingIOError):  # nothing was reported: the command was started
-            failure = os.read(read, 16)
-    if failure:
-        number = int(failure)
-        raise LaunchError(number, os.strerror(number), argv[0])
-    return ended
+    if limits.cpu_cores is not None:
+        found["cpu_cores"] = "cores are reserved and counted, not bounded"
+    return found
 
 
-def exceeded(limits: Limits, ended: CommandOutcome, stderr: str) -> Exceeded | None:
+def mechanisms(groups: Collection[str]) -> dict[str, str]:
+    """Return by what each limit holds here."""
+    return {
+        "wall_time_ms": "the keeper's clock",
+        "cpu_time_sec": "rlimit, each process",
+        "memory_bytes": "rlimit (address space), each process" + ("; control group, all together" if "memory" in groups else ""),
+        "pids_max": "control group" if "pids" in groups else "rlimit, all of this user's",
+        "stdout_max_bytes": "bounded while it flows",
+        "stderr_max_bytes": "bounded while it flows",
+    }
+
+
+def exceeded(limits: Limits, ended: EndRecord, stderr: str) -> Exceeded | None:
     """Say which limit a failed command hit, as far as that can be told; None when nothing says so.
 
-    A signal for CPU time is proof. Memory and processes are refused inside of the command, so that only its own words
-    on standard error are left: `Exceeded.evidence` quotes them.
+    A signal for CPU time is proof, as is what a control group counted. Otherwise memory and processes are refused inside of
+    the command, so that only its own words on standard error are left: `Exceeded.evidence` quotes them.
     """
+    if "memory_bytes" in ended.hit:
+        return Exceeded("memory_limit_exceeded", "memory_bytes", ended.hit["memory_bytes"])
+    if "pids_max" in ended.hit:
+        return Exceeded("resource_limit_exceeded", "pids_max", ended.hit["pids_max"])
     seconds = limits.cpu_time_sec
     if seconds is not None:
         if ended.signal == signal.SIGXCPU or ended.exit_code == 128 + signal.SIGXCPU:
@@ -121,7 +91,7 @@ def exceeded(limits: Limits, ended: CommandOutcome, stderr: str) -> Exceeded | N
             return Exceeded("resource_limit_exceeded", "cpu_time_sec", "SIGKILL, which this service did not send")
     if limits.memory_bytes is not None and (words := _words(stderr, _OUT_OF_MEMORY)):
         return Exceeded("memory_limit_exceeded", "memory_bytes", words)
-    if limits.pids_max is not None and not unenforced(limits) and (words := _words(stderr, _OUT_OF_PROCESSES)):
+    if limits.pids_max is not None and os.geteuid() != 0 and (words := _words(stderr, _OUT_OF_PROCESSES)):
         return Exceeded("resource_limit_exceeded", "pids_max", words)
     return None
 

@@ -49,9 +49,7 @@ def _task_id(text: str) -> str:
     return text
 
 
-Environment = dict[
-    Annotated[str, AfterValidator(_variable_name)], Annotated[str, BeforeValidator(_variable_value)]
-]
+Environment = dict[Annotated[str, AfterValidator(_variable_name)], Annotated[str, BeforeValidator(_variable_value)]]
 Argument = Annotated[str, AfterValidator(_one_argument)]
 Program = Annotated[Argument, Field(min_length=1)]
 
@@ -128,12 +126,16 @@ Execution = Annotated[Command | Script | Emit | Sleep | Fail, Field(discriminato
 
 
 class Limits(_Wire):
-    """What a task may use. CPU seconds and address space are each process's own, output is each stream's."""
+    """What a task may use. CPU seconds and address space are each process's own, output is each stream's.
+
+    `cpu_cores` is what a task reserves of the service's cores; it bounds nothing by itself.
+    """
 
     wall_time_ms: PositiveMilliseconds = DEFAULT_WALL_MS
     cpu_time_sec: Annotated[int, Field(ge=1, le=2**31)] | None = None
     memory_bytes: Annotated[int, Field(ge=1, le=2**62)] | None = None
     pids_max: Annotated[int, Field(ge=1, le=2**22)] | None = None
+    cpu_cores: Annotated[float, Field(gt=0, le=4096)] | None = None
     stdout_max_bytes: CaptureBytes = DEFAULT_CAPTURE_BYTES
     stderr_max_bytes: CaptureBytes = DEFAULT_CAPTURE_BYTES
 

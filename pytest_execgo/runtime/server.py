@@ -7,15 +7,20 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_execgo.core.containment.environment import command_environment, inherits
+from pytest_execgo.core.containment.ladder import REQUESTS
 from pytest_execgo.core.errors import ExecGoError, UsageError
 from pytest_execgo.core.serving import TokenGuard, parse_address, serve
+from pytest_execgo.runtime.data_folder import DataFolder
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from pytest_execgo.runtime.engine import Engine
+    from pytest_execgo.runtime.keeper_client import KeeperClient
 
 _OPEN_PATHS = ("/healthz", "/readyz")
 _UNAUTHORIZED = {"code": "unauthorized", "message": "a bearer token is required", "details": {}}
@@ -26,8 +31,14 @@ class Settings:
     """What the service was told: an option wins over its variable, a variable over the default."""
 
     addr: str
+    data_dir: str
     max_concurrency: int
     queue_limit: int
+    capacity_memory: int | None
+    capacity_cpu: float | None
+    tenant_limit: int | None
+    abandon_after: float
+    isolation: str
     shutdown_timeout: float
     ready_fd: int | None
     shared_port: bool
@@ -44,6 +55,12 @@ def _parser() -> argparse.ArgumentParser:
     add("-addr", "--addr", metavar="HOST:PORT", help="where to listen (EXECGO_RUNTIME_ADDR; default :8080)")
     add("-max-concurrency", "--max-concurrency", metavar="N", help="tasks at once (default 2 per core, at least 10)")
     add("-queue-limit", "--queue-limit", metavar="N", help="tasks that may wait for their turn (default 1000)")
+    add("-data-dir", "--data-dir", metavar="FOLDER", help="where tasks are kept (EXECGO_RUNTIME_DATA_DIR; default runtime-data)")
+    add("-capacity-memory", "--capacity-memory", metavar="BYTES", help="what tasks may reserve together (default no bound)")
+    add("-capacity-cpu", "--capacity-cpu", metavar="CORES", help="what tasks may reserve together (default no bound)")
+    add("-tenant-limit", "--tenant-limit", metavar="N", help="tasks at once of one tenant (default no bound)")
+    add("-abandon-after", "--abandon-after", metavar="SECONDS", help="commands without a service end then (default 60)")
+    add("-isolation", "--isolation", metavar="WORD", help="auto, plain, namespace, bubblewrap, landlock or strict (default plain)")
     add("-shutdown-timeout", "--shutdown-timeout", metavar="SECONDS", help="for open requests on stop (default 15)")
     add("-ready-fd", "--ready-fd", type=int, metavar="FD", help="descriptor that gets one JSON line with pid and port")
     add("-shared-port", "--shared-port", action="store_true", help="listen with SO_REUSEPORT")
@@ -65,19 +82,32 @@ def read_settings(argv: list[str], environment: Mapping[str, str]) -> Settings:
             parsed = int(value) if whole else float(value.removesuffix("s"))
         except ValueError:
             parsed = least - 1
-        if not least <= parsed < 10**9:
+        if not least <= parsed < 10**15:
             flag = name.replace("_", "-")
             kind = "whole number" if whole else "number of seconds"
             message = f"-{flag} (EXECGO_RUNTIME_{name.upper()}) can't be {value!r}"
             raise UsageError("bad_option", message, f"write a {kind} of at least {least:g}, for instance {default:g}")
         return parsed
 
+    def bound(name: str, least: float, whole: bool = True) -> float | None:
+        return number(name, least, least, whole) if text(name, "") else None
+
     addr = text("addr", ":8080")
     parse_address(addr)
+    isolation = text("isolation", "plain").strip().lower()
+    if isolation not in REQUESTS:
+        raise UsageError.unknown("isolation", isolation, REQUESTS)
+    memory, tenant = bound("capacity_memory", 1), bound("tenant_limit", 1)
     return Settings(
         addr=addr,
+        data_dir=text("data_dir", "runtime-data"),
+        capacity_memory=None if memory is None else int(memory),
+        capacity_cpu=bound("capacity_cpu", 0.01, whole=False),
+        tenant_limit=None if tenant is None else int(tenant),
+        abandon_after=number("abandon_after", 60, 0.1, whole=False),
         max_concurrency=int(number("max_concurrency", max(10, 2 * cores), 1)),
         queue_limit=int(number("queue_limit", 1000, 0)),
+        isolation=isolation,
         shutdown_timeout=number("shutdown_timeout", 15, 0, whole=False),
         ready_fd=options.ready_fd,
         shared_port=options.shared_port,
@@ -85,20 +115,30 @@ def read_settings(argv: list[str], environment: Mapping[str, str]) -> Settings:
     )
 
 
-def command_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return what commands see of the service's environment: all but its own variables, which hold tokens."""
-    return {name: value for name, value in environment.items() if not name.startswith("EXECGO_")}
-
-
-def build(settings: Settings, environment: Mapping[str, str]) -> tuple[ASGIApp, Engine]:
-    """Wire the service: the application that answers, and the engine behind it."""
+def build(settings: Settings, environment: Mapping[str, str], folder: DataFolder, keeper: KeeperClient) -> tuple[ASGIApp, Engine]:
+    """Wire the service: the application that answers, and the engine behind it. The keeper is ready when this returns."""
     from pytest_execgo.runtime.api import build_app
-    from pytest_execgo.runtime.engine import Capacity, Engine
-    from pytest_execgo.runtime.store import MemoryStore
+    from pytest_execgo.runtime.capacity import Capacity
+    from pytest_execgo.runtime.engine import Engine
+    from pytest_execgo.runtime.isolation import Isolator
+    from pytest_execgo.runtime.sqlite_store import SqliteStore
 
-    capacity = Capacity(settings.max_concurrency, settings.queue_limit)
-    engine = Engine(MemoryStore(), capacity, command_environment(environment))
-    app: ASGIApp = build_app(engine)
+    capacity = Capacity(
+        settings.max_concurrency,
+        settings.queue_limit,
+        settings.capacity_memory,
+        settings.capacity_cpu,
+        settings.tenant_limit,
+    )
+    store = SqliteStore(folder.checked_database())
+    for problem in folder.moved_aside:
+        sys.stderr.write(f"warning: {problem}\n")
+    keeper.await_launch()
+    engine = Engine(store, keeper, capacity, command_environment(environment, inherit=inherits(environment)))
+    engine.isolator = Isolator(settings.isolation)
+    app: ASGIApp = build_app(
+        engine, {"folder": str(folder.path), "moved_aside": folder.moved_aside, "unreadable": store.unreadable}
+    )
     if settings.token:
         app = TokenGuard(app, settings.token, _OPEN_PATHS, _UNAUTHORIZED)
     return app, engine
@@ -106,9 +146,16 @@ def build(settings: Settings, environment: Mapping[str, str]) -> tuple[ASGIApp, 
 
 def main(argv: list[str]) -> int:
     """Serve until SIGINT or SIGTERM: 0 after an ordinary stop, 2 for a user's mistake, told on standard error."""
+    keeper: KeeperClient | None = None
     try:
         settings = read_settings(argv, os.environ)
-        app, engine = build(settings, os.environ)
+        folder = DataFolder.open(Path(settings.data_dir))
+
+        from pytest_execgo.runtime.keeper_client import KeeperClient
+
+        keeper = KeeperClient(folder.path, settings.abandon_after)
+        keeper.launch()  # it gets up while this process imports the rest
+        app, engine = build(settings, os.environ, folder, keeper)
         if not settings.token and parse_address(settings.addr)[0] not in ("127.0.0.1", "localhost", "::1"):
             sys.stderr.write("warning: anybody who reaches this port can run commands; set EXECGO_RUNTIME_TOKEN\n")
         serve(
@@ -121,5 +168,7 @@ def main(argv: list[str]) -> int:
         )
     except ExecGoError as error:
         sys.stderr.write(f"error: {error}\n")
+        if keeper is not None:
+            keeper.dismiss()
         return error.exit_code
     return 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -57,12 +57,16 @@ class Streams:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How an execution ended. Without an error it succeeded; `output` is left out of answers when `has_output` is false."""
+    """How an execution ended. Without an error it succeeded; `output` is left out of answers when `has_output` is false.
+
+    `isolation` is what the command's spawn said of it: requested, effective, why not more.
+    """
 
     error: TaskError | None = None
     output: Any = None
     has_output: bool = False
     streams: Streams | None = None
+    isolation: dict[str, Any] | None = None
 
     @property
     def status(self) -> Status:
@@ -78,6 +82,8 @@ class Outcome:
             answer |= self.streams.shown()
             answer["stdout_truncated"] = self.streams.stdout_truncated
             answer["stderr_truncated"] = self.streams.stderr_truncated
+        if self.isolation is not None:
+            answer["isolation"] = self.isolation
         if self.error is not None:
             answer["error"] = self.error.shown()
         return answer
@@ -99,13 +105,18 @@ class Event:
 
 @dataclass(slots=True, eq=False)
 class TaskRecord:
-    """One task from its acceptance to its end. `size` is what its request and its outcome weigh, in bytes."""
+    """One task from its acceptance to its end. `size` is what its request and its outcome weigh, in bytes.
+
+    `digest` is the SHA-256 (hex) of the submission's body; `boot` the boot of the machine on which it was started.
+    """
 
     task_id: str
     handle_id: str
     request: TaskRequest
     size: int
+    digest: str = ""
     status: Status = Status.ACCEPTED
+    boot: str = ""
     started_ns: int = 0
     finished_ns: int = 0
     outcome: Outcome | None = None
@@ -116,16 +127,32 @@ class TaskRecord:
         """Return who may kill this task; empty when everybody may."""
         return self.request.control_context.owner
 
+    @property
+    def tenant(self) -> str:
+        """Return whom this task is counted for; empty when nobody was named."""
+        return self.request.control_context.tenant
+
     def note(self, kind: str, **details: Any) -> Event:
         """Append an event and return it."""
         event = Event(len(self.events) + 1, kind, time.time_ns(), details)
         self.events.append(event)
         return event
 
-    def start(self) -> None:
+    def start(self, boot: str = "") -> None:
         """Go from accepted to running."""
-        self.status = Status.RUNNING
+        self.status, self.boot = Status.RUNNING, boot
         self.started_ns = self.note("started").at_ns
+
+    def ended(self, outcome: Outcome) -> TaskRecord:
+        """Return what this record is to become; it is kept first, and shown then."""
+        ended = replace(self, events=list(self.events))
+        ended.finish(outcome)
+        return ended
+
+    def become(self, ended: TaskRecord) -> None:
+        """Become what was kept."""
+        self.status, self.outcome, self.size = ended.status, ended.outcome, ended.size
+        self.finished_ns, self.events = ended.finished_ns, ended.events
 
     def finish(self, outcome: Outcome) -> None:
         """Become terminal, once."""

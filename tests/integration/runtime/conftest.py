@@ -18,15 +18,16 @@ class Launch(Protocol):
 
 
 @pytest.fixture(scope="session")
-def launch_runtime() -> Iterator[Launch]:
-    """Start services with options and variables of one's own."""
+def launch_runtime(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launch]:
+    """Start services with options and variables of one's own, each in a data folder of its own unless one is named."""
     started: list[tuple[subprocess.Popen[bytes], httpx.Client]] = []
 
     def launch(*options: str, **environment: str) -> tuple[subprocess.Popen[bytes], httpx.Client]:
         read, write = os.pipe()
         argv = [sys.executable, "-m", "pytest_execgo", "serve", "runtime", "-addr", "127.0.0.1:0"]
+        folder = str(tmp_path_factory.mktemp("runtime-data"))
         process = subprocess.Popen(
-            [*argv, "--ready-fd", str(write), *options], pass_fds=[write], env={**os.environ, **environment}
+            [*argv, "-data-dir", folder, "--ready-fd", str(write), *options], pass_fds=[write], env={**os.environ, **environment}
         )
         os.close(write)
         with os.fdopen(read) as ready:

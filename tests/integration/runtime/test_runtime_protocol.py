@@ -205,9 +205,7 @@ def test_metrics_count_what_happened(launch_runtime: Launch, finish: Finish) -> 
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
-def test_a_stop_ends_every_command_and_answers_who_waits(
-    launch_runtime: Launch, tmp_path: Path, signum: signal.Signals
-) -> None:
+def test_a_stop_ends_every_command_and_answers_who_waits(launch_runtime: Launch, tmp_path: Path, signum: signal.Signals) -> None:
     process, client = launch_runtime("-max-concurrency", "2")
     text = f"trap '' TERM INT; sleep 300 & echo $! > {tmp_path}/$NAME; wait"
     running = [submit(client, {"kind": "script", "script": text, "env": {"NAME": name}}) for name in ("a", "b")]
@@ -220,7 +218,8 @@ def test_a_stop_ends_every_command_and_answers_who_waits(
         process.send_signal(signum)
         shown = [answer.result(40).json() for answer in answers]
     assert process.wait(30) == 0
-    assert [one["error"]["code"] for one in shown] == ["cancelled"] * 3
+    assert [one["error"]["code"] for one in shown[:2]] == ["cancelled"] * 2
+    assert shown[2]["status"] == "accepted"  # it is kept, and runs when the service is back
     assert not any(map(alive, children))
     assert not (tmp_path / "c").exists()
 
@@ -238,17 +237,25 @@ def _await_requests(client: httpx.Client, count: int) -> None:
     raise AssertionError("the requests never arrived")
 
 
-def test_a_taken_port_and_a_bad_option_are_one_clear_error() -> None:
+def test_a_taken_port_and_a_bad_option_are_one_clear_error(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         for options, said in ((["-addr", address], address), (["-queue-limit", "-5"], "-queue-limit")):
             argv = [sys.executable, "-m", "pytest_execgo.runtime", *options]
-            ended = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+            ended = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
             assert ended.returncode == 2
             assert said in ended.stderr
             assert "Traceback" not in ended.stderr
+    assert not [entry for entry in Path("/proc").iterdir() if entry.name.isdigit() and _works_in(entry, tmp_path)]
+
+
+def _works_in(process: Path, folder: Path) -> bool:
+    try:
+        return (process / "cwd").resolve().is_relative_to(folder)
+    except OSError:
+        return False
 
 
 def test_answers_do_not_wait_for_the_clients_acknowledgement() -> None:

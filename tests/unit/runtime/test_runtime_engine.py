@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from pytest_execgo.core.bodies import HttpError
-from pytest_execgo.runtime.engine import Capacity, Engine
+from pytest_execgo.runtime.capacity import Capacity
+from pytest_execgo.runtime.engine import Engine
+from pytest_execgo.runtime.keeper_records import EndRecord, Reason
 from pytest_execgo.runtime.models import parse_task
 from pytest_execgo.runtime.store import MemoryStore
 from pytest_execgo.runtime.tasks import Outcome, Status, TaskRecord, rfc3339
@@ -19,9 +21,27 @@ def task(task_id: str = "", kind: str = "emit", **fields: Any) -> Any:
     return parse_task({"task_id": task_id, "execution": {"kind": kind, **fields}})
 
 
+class NoCommands:
+    """A runner that must not be asked to run anything."""
+
+    groups: frozenset[str] = frozenset()
+    pid = 0
+
+    async def connect(self, wanted: Callable[[], set[str]] | None = None) -> None: ...
+
+    async def run(self, *_: Any) -> EndRecord:
+        raise AssertionError("a command was started")
+
+    def kill(self, handle: str, reason: Reason) -> None: ...
+
+    def forget(self, handle: str) -> None: ...
+
+    async def stop(self, reason: Reason) -> None: ...
+
+
 def run(scenario: Callable[[Engine], Awaitable[None]], concurrency: int = 1, queue: int = 10) -> None:
     async def bounded() -> None:
-        engine = Engine(MemoryStore(), Capacity(concurrency, queue), {})
+        engine = Engine(MemoryStore(), NoCommands(), Capacity(concurrency, queue), {})
         async with asyncio.timeout(30):
             await scenario(engine)
             await engine.close()
@@ -33,7 +53,7 @@ def run(scenario: Callable[[Engine], Awaitable[None]], concurrency: int = 1, que
 
 def test_tasks_start_in_the_order_of_their_acceptance() -> None:
     async def scenario(engine: Engine) -> None:
-        records = [engine.submit(task(kind="sleep", duration_ms=1), 0) for _ in range(5)]
+        records = [await engine.submit(task(kind="sleep", duration_ms=1), b"{}") for _ in range(5)]
         assert len(engine.running) == 1
         for record in records:
             await engine.wait(record, 20)
@@ -48,15 +68,15 @@ def test_tasks_start_in_the_order_of_their_acceptance() -> None:
 
 def test_a_full_queue_refuses_and_a_known_id_is_a_conflict() -> None:
     async def scenario(engine: Engine) -> None:
-        running = engine.submit(task("a", "sleep", duration_ms=60_000), 0)
-        engine.submit(task("b"), 0)
+        running = await engine.submit(task("a", "sleep", duration_ms=60_000), b"{}")
+        await engine.submit(task("b"), b"{}")
         with pytest.raises(HttpError) as full:
-            engine.submit(task("c"), 0)
+            await engine.submit(task("c"), b"{}")
         assert (full.value.status, full.value.code) == (429, "queue_full")
         assert engine.store.find("c") is None
         for known in ("a", "b", running.handle_id):
             with pytest.raises(HttpError) as conflict:
-                engine.submit(task(known), 0)
+                await engine.submit(task(known), b"{}")
             assert (conflict.value.status, conflict.value.code) == (409, "conflict")
 
     run(scenario, queue=1)
@@ -64,9 +84,10 @@ def test_a_full_queue_refuses_and_a_known_id_is_a_conflict() -> None:
 
 def test_killing_ends_running_and_waiting_tasks_and_no_finished_one() -> None:
     async def scenario(engine: Engine) -> None:
-        first = engine.submit(task(kind="sleep", duration_ms=60_000), 0)
-        second = engine.submit(task(), 0)
+        first = await engine.submit(task(kind="sleep", duration_ms=60_000), b"{}")
+        second = await engine.submit(task(), b"{}")
         engine.kill(second)
+        await engine.wait(second, 20)
         assert second.status is Status.CANCELLED
         assert second.shown()["duration_ms"] == 0
         assert "started_at" not in second.shown()
@@ -77,7 +98,7 @@ def test_killing_ends_running_and_waiting_tasks_and_no_finished_one() -> None:
         engine.kill(first)
         assert first.shown() == before
         assert [event.type for event in first.events] == ["accepted", "started", "cancel_requested", "finished"]
-        third = engine.submit(task(payload=[1]), 0)
+        third = await engine.submit(task(payload=[1]), b"{}")
         await engine.wait(third, 20)
         assert third.shown()["output"] == [1]
 
@@ -86,7 +107,7 @@ def test_killing_ends_running_and_waiting_tasks_and_no_finished_one() -> None:
 
 def test_waiting_ends_with_the_task_or_with_the_time() -> None:
     async def scenario(engine: Engine) -> None:
-        slow = engine.submit(task(kind="sleep", duration_ms=60_000), 0)
+        slow = await engine.submit(task(kind="sleep", duration_ms=60_000), b"{}")
         await engine.wait(slow, 0.01)
         assert slow.shown()["status"] == "running"
         waiters = [asyncio.create_task(engine.wait(slow, 60)) for _ in range(3)]
@@ -100,13 +121,13 @@ def test_waiting_ends_with_the_task_or_with_the_time() -> None:
 
 def test_a_stop_ends_everything_and_takes_nothing_more() -> None:
     async def scenario(engine: Engine) -> None:
-        records = [engine.submit(task(kind="sleep", duration_ms=60_000), 0) for _ in range(3)]
+        records = [await engine.submit(task(kind="sleep", duration_ms=60_000), b"{}") for _ in range(3)]
         await engine.close()
         errors = [record.shown()["error"] for record in records]
         assert {error["code"] for error in errors} == {"cancelled"}
         assert all(error["retryable"] for error in errors)
         with pytest.raises(HttpError) as refused:
-            engine.submit(task(), 0)
+            await engine.submit(task(), b"{}")
         assert refused.value.status == 503
 
     run(scenario)
@@ -117,7 +138,7 @@ def test_the_wall_limit_holds_for_every_kind(kind: str) -> None:
     async def scenario(engine: Engine) -> None:
         fields = {"duration_ms": 60_000} if kind == "sleep" else {"delay_ms": 60_000}
         request = parse_task({"execution": {"kind": kind, **fields}, "limits": {"wall_time_ms": 5}})
-        record = engine.submit(request, 0)
+        record = await engine.submit(request, b"{}")
         await engine.wait(record, 20)
         assert record.status is Status.FAILED
         assert record.shown()["error"] == {
@@ -132,7 +153,7 @@ def test_the_wall_limit_holds_for_every_kind(kind: str) -> None:
 
 def test_fail_reports_what_it_was_told() -> None:
     async def scenario(engine: Engine) -> None:
-        record = engine.submit(task(kind="fail", code="teapot", message="short and stout"), 0)
+        record = await engine.submit(task(kind="fail", code="teapot", message="short and stout"), b"{}")
         await engine.wait(record, 20)
         shown = record.shown()
         assert shown["status"] == "failed"
@@ -144,11 +165,11 @@ def test_fail_reports_what_it_was_told() -> None:
 
 def test_a_strict_sandbox_is_not_pretended_and_a_lenient_one_is_noted() -> None:
     async def scenario(engine: Engine) -> None:
-        def boxed(strict: bool) -> Any:
+        async def boxed(strict: bool) -> Any:
             document = {"execution": {"kind": "emit"}, "sandbox": {"profile": "vm", "strict": strict}}
-            return engine.submit(parse_task(document), 0)
+            return await engine.submit(parse_task(document), b"{}")
 
-        refused, lenient = boxed(True), boxed(False)
+        refused, lenient = await boxed(True), await boxed(False)
         await engine.wait(refused, 20)
         await engine.wait(lenient, 20)
         assert refused.shown()["error"]["code"] == "sandbox_setup_failed"
@@ -161,7 +182,7 @@ def test_a_strict_sandbox_is_not_pretended_and_a_lenient_one_is_noted() -> None:
 
 def finished(store: MemoryStore, name: str, size: int) -> TaskRecord:
     record = TaskRecord(name, f"h-{name}", task(name), size)
-    store.add(record)
+    store.add(record, b"{}")
     record.start()
     record.finish(Outcome())
     store.save(record)
@@ -171,7 +192,7 @@ def finished(store: MemoryStore, name: str, size: int) -> TaskRecord:
 def test_the_store_forgets_the_oldest_finished_tasks_only() -> None:
     store = MemoryStore(max_finished=2, max_finished_bytes=100)
     alive = TaskRecord("alive", "h-alive", task("alive"), 1000)
-    store.add(alive)
+    store.add(alive, b"{}")
     for name in "abc":
         finished(store, name, 10)
     assert [store.find(name) is not None for name in ("alive", "a", "b", "h-c")] == [True, False, True, True]

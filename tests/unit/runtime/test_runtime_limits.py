@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from typing import Any
 
 import pytest
 
-from pytest_execgo.core.process import CommandOutcome
-from pytest_execgo.runtime.execution import Control, execute
-from pytest_execgo.runtime.limits import exceeded, needs_launcher, unenforced
-from pytest_execgo.runtime.models import Limits, parse_task
+from pytest_execgo.runtime.execution import Control
+from pytest_execgo.runtime.keeper_records import EndRecord, Reason
+from pytest_execgo.runtime.limited import Bounds
+from pytest_execgo.runtime.limits import bounds_of, exceeded, unenforced
+from pytest_execgo.runtime.models import Limits
 from pytest_execgo.runtime.tasks import TaskError
 
 
-def ended(code: int | None = None, signum: int | None = None, seconds: float = 0.1) -> CommandOutcome:
-    return CommandOutcome(code, signum, b"", b"", False, False, False, 0, int(seconds * 1e9))
+def ended(code: int | None = None, signum: int | None = None, seconds: float = 0.1, **rest: Any) -> EndRecord:
+    return EndRecord(exit_code=code, signal=signum, started_ns=0, finished_ns=int(seconds * 1e9), **rest)
 
 
 @pytest.mark.parametrize(
@@ -34,51 +36,53 @@ def ended(code: int | None = None, signum: int | None = None, seconds: float = 0
         (Limits(), ended(code=1), "MemoryError", None),
     ],
 )
-def test_only_what_is_shown_is_told(limits: Limits, outcome: CommandOutcome, stderr: str, code: str | None) -> None:
+def test_only_what_is_shown_is_told(limits: Limits, outcome: EndRecord, stderr: str, code: str | None) -> None:
     found = exceeded(limits, outcome, stderr)
     assert (found.code if found else None) == code
+
+
+def test_what_a_control_group_counted_is_told() -> None:
+    limits = Limits(memory_bytes=1, pids_max=1)
+    memory = exceeded(limits, ended(code=137, hit={"memory_bytes": "the system killed 1"}), "")
+    assert memory is not None
+    assert (memory.code, memory.evidence) == ("memory_limit_exceeded", "the system killed 1")
+    pids = exceeded(limits, ended(code=2, hit={"pids_max": "max 3"}), "")
+    assert pids is not None
+    assert (pids.code, pids.limit) == ("resource_limit_exceeded", "pids_max")
 
 
 def test_a_process_limit_counts_only_where_it_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     limits, refused = Limits(pids_max=3), "sh: fork: Resource temporarily unavailable"
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    assert unenforced(limits) == {}
+    assert unenforced(limits, ()) == {}
     found = exceeded(limits, ended(code=1), refused)
     assert found is not None
     assert (found.code, found.limit, found.evidence) == ("resource_limit_exceeded", "pids_max", refused)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    assert "root" in unenforced(limits)["pids_max"]
+    assert "root" in unenforced(limits, ())["pids_max"]
+    assert unenforced(limits, ("pids",)) == {}
     assert exceeded(limits, ended(code=1), refused) is None
 
 
+def bounds(limits: Limits) -> Bounds:
+    return bounds_of(limits, 1000)
+
+
 def test_only_limits_that_need_it_pay_for_the_launcher() -> None:
-    assert not needs_launcher(Limits(wall_time_ms=5, stdout_max_bytes=5))
-    assert all(map(needs_launcher, (Limits(cpu_time_sec=1), Limits(memory_bytes=1), Limits(pids_max=1))))
+    assert not bounds(Limits(wall_time_ms=5, stdout_max_bytes=5)).needs_launcher
+    needy = (Limits(cpu_time_sec=1), Limits(memory_bytes=1), Limits(pids_max=1))
+    assert all(bounds(limits).needs_launcher for limits in needy)
 
 
-def test_a_command_that_was_cancelled_while_it_started_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    ended_groups: list[int] = []
-    monkeypatch.setattr("pytest_execgo.runtime.execution.kill_group", ended_groups.append)
-    control = Control()
-    control.cancel(TaskError("cancelled", "first"))
-    assert ended_groups == []
-    control.spawned(17)
-    assert ended_groups == [17]
-    control.cancel(TaskError("cancelled", "second"))
-    assert ended_groups == [17, 17]
-    assert control.reason == TaskError("cancelled", "first")
-
-
-def test_a_task_that_was_cancelled_before_it_began_starts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def started(*_: object, **__: object) -> CommandOutcome:
-        raise AssertionError("a command was started")
-
-    monkeypatch.setattr("pytest_execgo.runtime.execution.run_limited", started)
+def test_ending_an_execution_tells_who_runs_its_command() -> None:
+    told: list[Reason] = []
 
     async def scenario() -> None:
         control = Control()
-        control.cancel(TaskError("cancelled", "early"))
-        outcome = await execute(parse_task({"execution": {"kind": "command", "program": "true"}}), {}, control)
-        assert outcome.error == TaskError("cancelled", "early")
+        control.cancel(TaskError("cancelled", "first"))
+        control.on_cancel = told.append
+        control.cancel(TaskError("cancelled", "second"))
+        assert control.cancelled.is_set()
 
     asyncio.run(scenario())
+    assert told == [Reason("cancelled", "first")]  # the first reason counts

@@ -5,15 +5,29 @@ from __future__ import annotations
 import pytest
 
 from pytest_execgo.core.bodies import HttpError
+from pytest_execgo.core.containment.environment import command_environment
 from pytest_execgo.core.errors import UsageError
 from pytest_execgo.runtime.api import parse_wait
-from pytest_execgo.runtime.server import command_environment, main, read_settings
+from pytest_execgo.runtime.server import main, read_settings
 
 
 def test_defaults() -> None:
     settings = read_settings([], {})
     assert (settings.addr, settings.queue_limit, settings.shutdown_timeout, settings.token) == (":8080", 1000, 15, "")
     assert settings.max_concurrency >= 10
+
+
+def test_what_is_kept_and_shared_is_set_by_options_or_variables() -> None:
+    settings = read_settings([], {})
+    assert (settings.data_dir, settings.abandon_after) == ("runtime-data", 60)
+    assert (settings.capacity_memory, settings.capacity_cpu, settings.tenant_limit) == (None, None, None)
+    argv = ["-data-dir", "x", "-capacity-memory", "8000000000000", "-tenant-limit", "2"]
+    settings = read_settings(argv, {"EXECGO_RUNTIME_CAPACITY_CPU": "1.5", "EXECGO_RUNTIME_ABANDON_AFTER": "0.5"})
+    assert (settings.data_dir, settings.abandon_after) == ("x", 0.5)
+    assert (settings.capacity_memory, settings.capacity_cpu, settings.tenant_limit) == (8 * 10**12, 1.5, 2)
+    for bad in (["-capacity-memory", "0"], ["-capacity-cpu", "x"], ["-tenant-limit", "0"], ["-abandon-after", "0"]):
+        with pytest.raises(UsageError, match=bad[0]):
+            read_settings(bad, {})
 
 
 @pytest.mark.parametrize("dashes", ["-", "--"])
@@ -48,8 +62,9 @@ def test_a_users_mistake_is_one_clear_error_without_a_traceback(capsys: pytest.C
 
 
 def test_commands_do_not_see_the_services_own_variables() -> None:
-    seen = command_environment({"PATH": "/bin", "EXECGO_RUNTIME_TOKEN": "t", "EXECGO_X": "1", "MY_EXECGO_X": "2"})
-    assert seen == {"PATH": "/bin", "MY_EXECGO_X": "2"}
+    given = {"PATH": "/bin", "LC_ALL": "C", "EXECGO_RUNTIME_TOKEN": "t", "EXECGO_X": "1", "MY_EXECGO_X": "2", "AWS_KEY": "3"}
+    assert command_environment(given) == {"PATH": "/bin", "LC_ALL": "C"}
+    assert command_environment(given, inherit=True) == {"PATH": "/bin", "LC_ALL": "C", "MY_EXECGO_X": "2", "AWS_KEY": "3"}
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("500ms", 0.5), ("5s", 5), ("1.5s", 1.5), ("2m", 30), ("0s", 0)])
