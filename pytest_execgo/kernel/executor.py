@@ -16,7 +16,8 @@ DEADLINE = "context deadline exceeded"
 class Outcome:
     """How an attempt stands or ended; it failed when there is an `error`, whatever `status` says.
 
-    `output` is JSON text. `reported`: the executor got as far as having a result, so output and details show even when null.
+    `output` and `progress` are JSON text. `reported`: the executor got as far as having a result, so output and details
+    show even when null.
     """
 
     status: str
@@ -27,16 +28,23 @@ class Outcome:
     finished: Moment | None = None
     duration_ms: int = 0
     error: RunError | None = None
+    progress: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attempt at a task: `timeout` is in seconds (None: no limit), `report` takes what is known before the end."""
+    """One attempt at a task: `timeout` is in seconds (None: no limit), `report` takes what is known before the end.
+
+    `cancelled` tells an executor that is interrupted whether its task was cancelled; otherwise the kernel stops.
+    `interruptions` of the attempts so far were cut short by the end of a kernel: what they began may still go on elsewhere.
+    """
 
     spec: TaskSpec
     number: int
     timeout: float | None
     report: Callable[[Outcome], None]
+    cancelled: Callable[[], bool] = lambda: False
+    interruptions: int = 0
 
 
 class Executor(Protocol):

@@ -69,7 +69,7 @@ class Reader:
     def mismatch(self, found: str, kind: Kind) -> None:
         """Note that a value doesn't fit its type, unless one was noted before."""
         if not self.mismatched:
-            where = f"Go struct field {self.struct}.{'.'.join(self.path)}" if self.struct else "Go value"
+            where = f"Go struct field {self.struct}.{'.'.join(self.path)}" if self.path else "Go value"
             self.mismatched = f"json: cannot unmarshal {found} into {where} of type {kind.go}"
 
     def skip_other(self, at: int, kind: Kind, current: Any) -> tuple[Any, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from pytest_execgo.kernel.goformat import quote
 
@@ -46,14 +47,20 @@ class Moment:
 def time_text(ns: int, offset: int = 0) -> str:
     """Format nanoseconds since 1970 as RFC 3339, as precise as needed."""
     seconds, fraction = divmod(ns, _SECOND)
-    local = _EPOCH + timedelta(seconds=seconds + offset)
-    text = local.strftime("%Y-%m-%dT%H:%M:%S") if local.year >= 1000 else local.replace(tzinfo=None).isoformat()
+    text = _second_text(seconds + offset)
     if fraction:
         text += f".{fraction:09d}".rstrip("0")
     if not offset:
         return text + "Z"
     sign, minutes = ("-", -offset // 60) if offset < 0 else ("+", offset // 60)
     return f"{text}{sign}{minutes // 60:02d}:{minutes % 60:02d}"
+
+
+@lru_cache(maxsize=256)
+def _second_text(seconds: int) -> str:
+    """Format whole seconds; one after the other, thousands of records fall into the same one."""
+    local = _EPOCH + timedelta(seconds=seconds)
+    return local.strftime("%Y-%m-%dT%H:%M:%S") if local.year >= 1000 else local.replace(tzinfo=None).isoformat()
 
 
 def parse_time(text: str) -> Moment:

@@ -6,6 +6,7 @@ whenever it likes without releasing anybody of the new graph.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -24,14 +25,26 @@ class Phase(Enum):
 
 @dataclass(slots=True, eq=False)
 class Node:
-    """One incarnation of a task. `current`: its record is the one that the store holds under its id."""
+    """One incarnation of a task. `current`: its record is the one that the store holds under its id.
+
+    `flight`: who runs its attempt, while it runs. `cancelled`: that one was told to end. `interruptions`: how many of its
+    attempts the end of a kernel cut short.
+    """
 
     record: TaskRecord
     phase: Phase = Phase.PENDING
     current: bool = True
     waiting: int = 0
     attempts: int = 0
+    interruptions: int = 0
+    cancelled: bool = False
+    flight: asyncio.Task[None] | None = None
     children: list[Node] = field(default_factory=list)
+
+    @property
+    def over(self) -> bool:
+        """Tell whether it has ended, or will never run."""
+        return self.phase in (Phase.DONE, Phase.WITHDRAWN)
 
 
 def link(records: Iterable[TaskRecord]) -> dict[str, Node]:

@@ -19,7 +19,9 @@ from pytest_execgo.kernel.runtime_protocol import (
     accepted,
     build_payload,
     ended,
+    is_stopping,
     refused,
+    same_submission,
     task_outcome,
 )
 from pytest_execgo.kernel.settings import RuntimeSettings
@@ -32,15 +34,19 @@ _WAIT = 1.0  # seconds that a runtime may hold an answer
 _REQUEST_TIMEOUT = 15.0
 _FIRST_PAUSE, _PAUSE_GROWTH, _MAX_PAUSE = 0.002, 1.5, 0.1
 _LOOK_AFTER = 0.025  # seconds after which a task that doesn't show as running is looked at
-_UNREACHABLE_GRACE = 5.0  # seconds that a runtime may be away (a restart) before its task counts as lost
+_UNREACHABLE_GRACE = 10.0  # seconds that a runtime may be away before its task counts as lost: a restart, slow stop included
 _KILL_GRACE = 2.0
 
 
 @dataclass(slots=True)
 class _Flight:
-    """One attempt on its way: the submission, then what is known of the task in the runtime."""
+    """One attempt on its way: the submission, then what is known of the task in the runtime.
+
+    `lost`: an answer to it never came, or came to an earlier kernel, so that the runtime may have the task already.
+    """
 
     payload: Payload
+    lost: bool = False
     submission: asyncio.Future[Answer] | None = None
     task_id: str = ""
     seen: Outcome | None = None
@@ -56,16 +62,22 @@ class RuntimeExecutor:
         self._tasks_url = trim_space(settings.url.rstrip("/")) + "/api/v1/tasks"
         self._headers = {"Authorization": f"Bearer {settings.token}"} if settings.token else {}
         self._kills: set[asyncio.Task[None]] = set()
+        self._met = False  # whether the runtime has ever answered: one that never has is not waited for
 
     async def run(self, attempt: Attempt) -> Outcome:
-        """Submit the task and wait for its end; when the task's timeout passes, it is killed in the runtime, too."""
+        """Submit the task and wait for its end; when its timeout passes, or it is cancelled, it is killed in the runtime, too."""
         try:
-            flight = _Flight(build_payload(attempt.spec, self._settings))
+            payload = build_payload(attempt.spec, self._settings, attempt.number - attempt.interruptions)
+            flight = _Flight(payload, lost=attempt.interruptions > 0)
         except ToolError as problem:
             return Outcome(RunStatus.FAILED, error=RunError("invalid_input", problem.message, False, "runtime-executor"))
         try:
             async with asyncio.timeout(attempt.timeout):
                 return await self._follow(flight, attempt)
+        except asyncio.CancelledError:
+            if attempt.cancelled():
+                await asyncio.wait({self._kill_later(flight)}, timeout=_KILL_GRACE)
+            raise
         except TimeoutError:
             self._kill_later(flight)
             last = flight.seen or Outcome(RunStatus.FAILED, None, False)
@@ -77,16 +89,19 @@ class RuntimeExecutor:
             await asyncio.wait(self._kills, timeout=_KILL_GRACE)
 
     async def _follow(self, flight: _Flight, attempt: Attempt) -> Outcome:
-        flight.submission = self._call("POST", "", body=flight.payload.text.encode())
         try:
-            answer = await asyncio.shield(flight.submission)
+            answer = await self._submit(flight)
         except WebError as error:
             reason = in_go_words("POST", self._tasks_url, str(error))
             problem = RunError("external_failure", f"runtime submit request failed: {reason}", True, "runtime-executor")
             return Outcome(RunStatus.FAILED, error=problem)
-        if not 200 <= answer.status < 300:
-            return refused(answer.status, decode_utf8(answer.body))
-        flight.seen, flight.task_id = accepted(decode_utf8(answer.body))
+        body = decode_utf8(answer.body)
+        if 200 <= answer.status < 300:
+            flight.seen, flight.task_id = accepted(body)
+        elif answer.status == 409 and flight.lost and (handle := same_submission(flight.payload, body)):
+            flight.seen, flight.task_id = Outcome(RunStatus.ACCEPTED, handle_id=handle), flight.payload.task_id
+        else:
+            return refused(answer.status, body)
         pause = _FIRST_PAUSE
         while True:
             outcome = flight.seen
@@ -101,6 +116,31 @@ class RuntimeExecutor:
             if early and flight.seen.error is None and flight.seen.status not in TERMINAL_RUNS:
                 await asyncio.sleep(pause)
                 pause = min(pause * _PAUSE_GROWTH, _MAX_PAUSE)
+
+    async def _submit(self, flight: _Flight) -> Answer:
+        """Submit, again while a runtime that was there before is away: it takes an id once, so nothing runs twice."""
+        away_since: float | None = None
+        while True:
+            flight.submission = self._call("POST", "", body=flight.payload.text.encode())
+            failure: WebError | None = None
+            answer: Answer | None = None
+            try:
+                answer = await asyncio.shield(flight.submission)
+                self._met = True
+                if answer.status != 503 or not is_stopping(decode_utf8(answer.body)):
+                    return answer
+            except WebError as error:
+                failure = error
+            now = time.monotonic()
+            away_since = away_since or now
+            worth_it = (self._met or flight.lost) and bool(flight.payload.task_id)
+            if not worth_it or now - away_since >= _UNREACHABLE_GRACE:
+                if answer is not None:
+                    return answer
+                assert failure is not None
+                raise failure
+            flight.lost = flight.lost or failure is not None
+            await asyncio.sleep(_MAX_PAUSE)
 
     async def _next(self, flight: _Flight, attempt: Attempt, last: Outcome) -> Outcome:
         """Ask what comes next of a task. While the runtime holds that answer back, look once whether the task has begun."""
@@ -158,27 +198,43 @@ class RuntimeExecutor:
         url = self._tasks_url + path
         return self._threads.run(partial(self._web.request, method, url, headers=headers, body=body, timeout=_REQUEST_TIMEOUT))
 
-    def _kill_later(self, flight: _Flight) -> None:
+    def _kill_later(self, flight: _Flight) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(self._kill(flight))
         self._kills.add(task)
         task.add_done_callback(self._kills.discard)
+        return task
 
     async def _kill(self, flight: _Flight) -> None:
         """End a task in the runtime, once its submission has been answered; nobody waits for how that goes."""
+        refs = [flight.seen.handle_id, flight.task_id] if flight.seen is not None else []
+        if flight.seen is None and flight.submission is not None:
+            refs = await self._submitted_as(flight, flight.submission)
+        deadline = time.monotonic() + _UNREACHABLE_GRACE
+        for ref in dict.fromkeys(filter(None, refs)):
+            while True:
+                try:
+                    answer = await self._call("POST", f"/{_segment(ref)}/kill", owner=flight.payload.owner)
+                except WebError:  # when it is back, the task goes on there unless it is told
+                    if time.monotonic() > deadline:
+                        return  # the task has failed already, and says so
+                    await asyncio.sleep(_MAX_PAUSE)
+                    continue
+                break
+            if answer.status != 404:
+                return
+
+    async def _submitted_as(self, flight: _Flight, submission: asyncio.Future[Answer]) -> list[str]:
+        """Return by which names a task can be killed whose submission was not waited for; none when it was refused."""
         try:
-            refs = [flight.seen.handle_id, flight.task_id] if flight.seen is not None else []
-            if flight.seen is None and flight.submission is not None:
-                answer = await flight.submission
-                if not 200 <= answer.status < 300:
-                    return
-                outcome, task_id = accepted(decode_utf8(answer.body))
-                refs = [outcome.handle_id, task_id]
-            for ref in dict.fromkeys(filter(None, refs)):
-                answer = await self._call("POST", f"/{_segment(ref)}/kill", owner=flight.payload.owner)
-                if answer.status != 404:
-                    return
-        except WebError:
-            return  # a runtime that can't be reached can't be told; the task has failed already, and says so
+            answer = await submission
+        except WebError:  # its answer is lost; the id is ours if it was taken
+            return [flight.payload.task_id]
+        if answer.status == 409 and flight.lost:
+            return [same_submission(flight.payload, decode_utf8(answer.body)) or ""]
+        if not 200 <= answer.status < 300:
+            return []
+        outcome, task_id = accepted(decode_utf8(answer.body))
+        return [outcome.handle_id, task_id]
 
 
 def _segment(text: str) -> str:

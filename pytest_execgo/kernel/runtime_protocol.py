@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass, replace
 from typing import Any
@@ -48,6 +49,25 @@ _TASK = gokinds.Struct(
         "error": _ERROR,
     },
 )
+_CONFLICT = gokinds.Struct(
+    "runtimeErrorEnvelope",
+    "executor.runtimeErrorEnvelope",
+    {
+        "error": gokinds.Struct(
+            "runtimeAPIError",
+            "executor.runtimeAPIError",
+            {
+                "details": gokinds.Struct(
+                    "runtimeConflict",
+                    "executor.runtimeConflict",
+                    {"handle_id": gokinds.String(), "digest": gokinds.String()},
+                    pointer=True,
+                )
+            },
+            pointer=True,
+        )
+    },
+)
 _UNHAPPY = (RunStatus.FAILED, RunStatus.CANCELLED)
 _MESSAGES: dict[str, str] = {RunStatus.CANCELLED: "task cancelled"}
 _HEADER_UNSAFE = re.compile(r"[\x00-\x1f\x7f]|[^\x00-\xff]")
@@ -55,14 +75,23 @@ _HEADER_UNSAFE = re.compile(r"[\x00-\x1f\x7f]|[^\x00-\xff]")
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """A submission's JSON text, and the owner that it names (who may kill it)."""
+    """A submission's JSON text, the owner that it names (who may kill it), and the id that it gives its task ("" if none)."""
 
     text: str
     owner: str
+    task_id: str = ""
+
+    @property
+    def digest(self) -> str:
+        """Return the SHA-256 (hex) of what is sent."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
 
 
-def build_payload(spec: TaskSpec, settings: RuntimeSettings) -> Payload:
-    """Build what is submitted: the task's input, else its params, with what is missing filled in; `ToolError` if no object."""
+def build_payload(spec: TaskSpec, settings: RuntimeSettings, run: int = 1) -> Payload:
+    """Build what is submitted: the task's input, else its params, with what is missing filled in; `ToolError` if no object.
+
+    `run` counts the task's runs from 1: a runtime runs an id once, so later ones get an id of their own (`ID#2`).
+    """
     raw = spec.input if spec.input is not None else spec.params
     try:
         fields = {} if raw is None else _members(raw)
@@ -70,6 +99,10 @@ def build_payload(spec: TaskSpec, settings: RuntimeSettings) -> Payload:
         raise ToolError(f"parse runtime input: {error}") from error
     if trim_space(spec.id):
         fields.setdefault("task_id", json_string(spec.id))
+    task_id = _text(fields.get("task_id", ""))
+    if run > 1 and task_id:
+        task_id = f"{task_id}#{run}"
+        fields["task_id"] = json_string(task_id)
     control: dict[str, str] = {}
     if fields.get("control_context", "").startswith("{"):
         control = _members(fields["control_context"])
@@ -80,9 +113,29 @@ def build_payload(spec: TaskSpec, settings: RuntimeSettings) -> Payload:
         control.setdefault("owner", json_string(owner))
     if tenant or owner:
         fields["control_context"] = _joined(control)
-    named = control.get("owner", "")
-    holder: str = gojson.decode(named, gokinds.String()) if named.startswith('"') else ""
-    return Payload(_joined(fields), "" if _HEADER_UNSAFE.search(holder) else holder)
+    holder = _text(control.get("owner", ""))
+    return Payload(_joined(fields), "" if _HEADER_UNSAFE.search(holder) else holder, task_id)
+
+
+def same_submission(payload: Payload, body: str) -> str | None:
+    """Return the handle by which a 409's body names the task that has our id; None when it says that it is another's task.
+
+    A runtime that doesn't say what the task was made of is believed to speak of ours.
+    """
+    try:
+        answer = gojson.decode(body, _CONFLICT) or {}
+    except GoJSONError:
+        return payload.task_id
+    details = (answer.get("error") or {}).get("details") or {}
+    if details.get("digest") and details["digest"] != payload.digest:
+        return None
+    return details.get("handle_id") or payload.task_id
+
+
+def is_stopping(body: str) -> bool:
+    """Tell whether a 503's body is that of a runtime which is about to end, and perhaps to come back."""
+    error = _error_in(body)
+    return error is not None and error.details is not None and '"raw_error_code":"unavailable"' in error.details
 
 
 def accepted(body: str) -> tuple[Outcome, str]:
@@ -165,6 +218,12 @@ def _converted(error: dict[str, Any]) -> RunError:
     code = trim_space(raw_code)
     details = f'{{"details":{json_value(error.get("details"))},"raw_error_code":{json_string(raw_code)}}}'
     return RunError(code if code in _CODES else "external_failure", error.get("message") or "", code in _RETRYABLE, SOURCE, details)
+
+
+def _text(raw: str) -> str:
+    """Return a JSON text's string; "" when it is none."""
+    decoded: str = gojson.decode(raw, gokinds.String()) if raw.startswith('"') else ""
+    return decoded
 
 
 def _members(text: str) -> dict[str, str]:

@@ -40,7 +40,7 @@ _RUN = gokinds.Struct(
     pointer=True,
 )
 # what the service itself sets must still be of the right type when a client sends it; then it is dropped
-_TASK = gokinds.Struct(
+TASK = gokinds.Struct(
     "Task",
     "models.Task",
     {
@@ -66,7 +66,8 @@ _TASK = gokinds.Struct(
     },
     pointer=True,
 )
-_GRAPH = gokinds.Struct("TaskGraph", "models.TaskGraph", {"tasks": gokinds.Slice(_TASK, "[]*models.Task")})
+TASKS = gokinds.Slice(TASK, "[]*models.Task")
+_GRAPH = gokinds.Struct("TaskGraph", "models.TaskGraph", {"tasks": TASKS})
 
 
 class Refused(ExecGoError):
@@ -85,11 +86,21 @@ def read_graph(body: bytes) -> list[TaskSpec]:
         graph = gojson.decode_first(body, _GRAPH) or {}
     except GoJSONError as error:
         raise Refused(f"invalid JSON: {error}") from error
-    tasks = [_with_zeros(task) for task in graph.get("tasks") or []]
+    return specs_of(checked(graph.get("tasks") or []))
+
+
+def checked(decoded: list[dict[str, Any] | None]) -> list[dict[str, Any]]:
+    """Hold decoded tasks to the rules of a graph; return them with ids, types and dependencies filled in. `Refused` if broken."""
+    tasks = [_with_zeros(task) for task in decoded]
     if not tasks:
         raise Refused("task graph is empty")
     _check_names(tasks)
     _check_dependencies(tasks)
+    return tasks
+
+
+def specs_of(tasks: list[dict[str, Any]]) -> list[TaskSpec]:
+    """Normalise checked tasks, in place, and return what the scheduler takes; `Refused` for an unknown type."""
     for task in tasks:
         normalise(task)
         if task["type"] not in CANONICAL_TYPES:

@@ -75,7 +75,10 @@ class RunError:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What is known of a task's run. `output` is JSON text; with `reported`, output and details show even when null."""
+    """What is known of a task's run. `output` and `progress` are JSON text.
+
+    With `reported`, output and details show even when null.
+    """
 
     status: str
     handle_id: str = ""
@@ -86,6 +89,7 @@ class Run:
     duration_ms: int = 0
     attempt: int = 0
     error: RunError | None = None
+    progress: str | None = None
 
     def encode(self) -> str:
         """Return the `runtime` object's JSON."""
@@ -158,6 +162,8 @@ class TaskRecord:
             parts.append(f'"run_status":{json_string(run.status)}')
             if run.handle_id:
                 parts.append(f'"handle_id":{json_string(run.handle_id)}')
+            if run.progress is not None:
+                parts.append(f'"progress":{run.progress}')
         if self.result is not None:
             parts.append(f'"result":{self.result}')
         if run is not None:

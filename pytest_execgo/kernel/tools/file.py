@@ -1,4 +1,4 @@
-"""file: read, write, append, delete, stat."""
+"""file: read, write, append, delete, stat; anywhere, or beneath the folders that the kernel was given."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ import stat as modes
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from pytest_execgo.kernel import gokinds
 from pytest_execgo.kernel.goformat import decode_utf8, errno_text, json_object, quote
 from pytest_execgo.kernel.gotime import time_text
+from pytest_execgo.kernel.tools.beneath import Beneath, PathRefused
 from pytest_execgo.kernel.tools.tool import DeadlineExceeded, ToolContext, ToolError, parameters
 
 READ_MAX = 64 * 1024 * 1024  # bytes; ours: the real one reads until memory ends
@@ -21,6 +23,22 @@ _PARAMS = gokinds.Struct(
     "executor.FileParams",
     {"action": gokinds.String(), "path": gokinds.String(), "content": gokinds.String()},
 )
+
+
+class Files(Protocol):
+    """Where the tool's files are. Errors are `OSError`s, `ValueError` for a NUL byte."""
+
+    def open(self, path: str, flags: int) -> int:
+        """Open a file and return its descriptor."""
+
+    def make_parents(self, path: str) -> None:
+        """Make the folders above a path."""
+
+    def remove(self, path: str) -> None:
+        """Remove a file or an empty folder."""
+
+    def stat(self, path: str) -> os.stat_result:
+        """Describe what is at a path."""
 
 
 async def file(params: str | None, context: ToolContext) -> str:
@@ -32,12 +50,14 @@ async def file(params: str | None, context: ToolContext) -> str:
     path = clean(path)
     action: str = given.get("action") or ""
     content: str = given.get("content") or ""
+    roots = context.settings.policy.file_roots
+    files: Files = Anywhere() if roots is None else Beneath(roots)
     actions: dict[str, Callable[[], str]] = {
-        "read": partial(_read, path),
-        "write": partial(_write, path, content, "wb"),
-        "append": partial(_write, path, content, "ab"),
-        "delete": partial(_delete, path),
-        "stat": partial(_stat, path),
+        "read": partial(_read, files, path),
+        "write": partial(_write, files, path, content, os.O_TRUNC),
+        "append": partial(_write, files, path, content, os.O_APPEND),
+        "delete": partial(_delete, files, path),
+        "stat": partial(_stat, files, path),
     }
     if action not in actions:
         raise ToolError(f"unknown action {quote(action)} (supported: read, write, append, delete, stat)")
@@ -54,18 +74,44 @@ def clean(path: str) -> str:
     return tidy[1:] if tidy.startswith("//") else tidy
 
 
+class Anywhere:
+    """Every file that the service itself can reach, as in ExecGo."""
+
+    def open(self, path: str, flags: int) -> int:
+        """Open a file; a FIFO without a partner does not hold us up."""
+        return os.open(path, flags | os.O_NONBLOCK, 0o644)
+
+    def make_parents(self, path: str) -> None:
+        """Make the folders above a path."""
+        os.makedirs(os.path.dirname(path) or ".", 0o755, exist_ok=True)  # noqa: PTH103, PTH120
+
+    def remove(self, path: str) -> None:
+        """Remove a file or an empty folder; the error is the one that Go would tell."""
+        try:
+            Path(path).unlink()
+        except (OSError, ValueError) as first:
+            try:
+                Path(path).rmdir()
+            except (OSError, ValueError) as second:
+                if getattr(second, "errno", None) == errno.ENOTDIR:
+                    raise first from None
+                raise
+
+    def stat(self, path: str) -> os.stat_result:
+        """Describe what is at a path, behind any links."""
+        return Path(path).stat()
+
+
 def _failure(what: str, verb: str, path: str, error: Exception) -> ToolError:
+    if isinstance(error, PathRefused):
+        return ToolError(f"{what}: {verb} {path}: {error.reason}")
     reason = errno_text(error) if isinstance(error, OSError) else "invalid argument"  # ValueError: a NUL byte
     return ToolError(f"{what}: {verb} {path}: {reason}")
 
 
-def _opener(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK, 0o644)  # a FIFO without a partner must not hold us up
-
-
-def _read(path: str) -> str:
+def _read(files: Files, path: str) -> str:
     try:
-        with open(path, "rb", opener=_opener) as source:
+        with os.fdopen(files.open(path, os.O_RDONLY), "rb") as source:
             data = source.read(READ_MAX + 1) or b""
     except (OSError, ValueError) as error:
         raise _failure("read file", "read" if isinstance(error, IsADirectoryError) else "open", path, error) from error
@@ -74,25 +120,27 @@ def _read(path: str) -> str:
     return json_object(content=decode_utf8(data), size=len(data))
 
 
-def _write(path: str, content: str, mode: str) -> str:
-    _make_parents(path)
+def _write(files: Files, path: str, content: str, how: int) -> str:
+    _make_parents(files, path)
     data = content.encode()
     try:
-        target = open(path, mode, opener=_opener)
+        target = files.open(path, os.O_WRONLY | os.O_CREAT | how)
     except (OSError, ValueError) as error:
         raise _failure("open file", "open", path, error) from error
     try:
-        with target:
-            target.write(data)
+        with os.fdopen(target, "wb") as stream:
+            stream.write(data)
     except OSError as error:
         raise _failure("write file", "write", path, error) from error
     return json_object(bytes_written=len(data))
 
 
-def _make_parents(path: str) -> None:
+def _make_parents(files: Files, path: str) -> None:
     parent = os.path.dirname(path) or "."  # noqa: PTH120 - texts in errors must be as Go forms them
     try:
-        os.makedirs(parent, 0o755, exist_ok=True)  # noqa: PTH103
+        files.make_parents(path)
+    except PathRefused as error:
+        raise _failure("create directory", "mkdir", parent, error) from error
     except (FileExistsError, NotADirectoryError) as error:
         while not os.path.lexists(parent):
             parent = os.path.dirname(parent)  # noqa: PTH120
@@ -101,22 +149,17 @@ def _make_parents(path: str) -> None:
         raise _failure("create directory", "mkdir", str(getattr(error, "filename", None) or parent), error) from error
 
 
-def _delete(path: str) -> str:
+def _delete(files: Files, path: str) -> str:
     try:
-        Path(path).unlink()
+        files.remove(path)
     except (OSError, ValueError) as error:
-        first: Exception = error
-        try:
-            Path(path).rmdir()
-        except (OSError, ValueError) as second:
-            blamed = first if getattr(second, "errno", None) == errno.ENOTDIR else second
-            raise _failure("delete file", "remove", path, blamed) from second
+        raise _failure("delete file", "remove", path, error) from error
     return json_object(deleted=True)
 
 
-def _stat(path: str) -> str:
+def _stat(files: Files, path: str) -> str:
     try:
-        info = Path(path).stat()
+        info = files.stat(path)
     except (OSError, ValueError) as error:
         raise _failure("stat file", "stat", path, error) from error
     return json_object(

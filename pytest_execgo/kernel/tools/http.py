@@ -6,9 +6,12 @@ import asyncio
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from urllib.parse import urljoin, urlsplit
+
+from urllib3.exceptions import LocationParseError
+from urllib3.util import parse_url
 
 from pytest_execgo.kernel import gokinds
 from pytest_execgo.kernel.executor import DEADLINE
@@ -35,12 +38,16 @@ _PARAMS = gokinds.Struct(
 )
 
 
+Allowed = frozenset[tuple[str, int]] | None  # the (host, port) pairs that may be reached; None: all
+
+
 @dataclass(frozen=True, slots=True)
 class _Request:
     method: str
     url: str
     headers: Mapping[str, str]
     body: bytes | None
+    allowed: Allowed
 
 
 async def http(params: str | None, context: ToolContext) -> str:
@@ -51,7 +58,8 @@ async def http(params: str | None, context: ToolContext) -> str:
         raise ToolError("url is required")
     body: str = given.get("body") or ""
     headers = {name: value or "" for name, value in (given.get("headers") or {}).items()}
-    request = _Request(given.get("method") or "GET", url, headers, body.encode() if body else None)
+    allowed = context.settings.policy.http_allow
+    request = _Request(given.get("method") or "GET", url, headers, body.encode() if body else None, allowed)
     _check(request)
     try:
         async with asyncio.timeout(context.timeout):  # the thread keeps the time, too, but can't while it resolves a name
@@ -106,6 +114,22 @@ def _check_target(request: _Request) -> None:
     port = parts.netloc.rpartition("@")[2].rpartition("]")[2].rpartition(":")[2]
     if port.isdecimal() and int(port) > 65535:
         raise _refused(request, f"dial tcp: address {port}: invalid port")
+    if request.allowed is not None:
+        _check_allowed(request, request.allowed)
+
+
+def _check_allowed(request: _Request, allowed: frozenset[tuple[str, int]]) -> None:
+    """Refuse a URL that is not, to the letter, one of the allowed pairs, or that two parsers read differently."""
+    parts = urlsplit(request.url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    named = f"{parts.hostname}:{port}"
+    try:
+        other = parse_url(request.url)
+    except LocationParseError as error:
+        raise _refused(request, f"{named} is not allowed (the address can't be read twice alike)") from error
+    same = ((other.host or "").strip("[]").lower(), other.port or port) == (parts.hostname, port)
+    if "@" in parts.netloc or "\\" in request.url or not same or (parts.hostname, port) not in allowed:
+        raise _refused(request, f"{named} is not allowed (-http-allow names what is)")
 
 
 def _refused(request: _Request, reason: str) -> ToolError:
@@ -144,12 +168,12 @@ def _send(web: Web, request: _Request, deadline: float | None) -> Answer:
 def _redirected(request: _Request, status: int, location: str) -> _Request:
     target = urljoin(request.url, location)
     if status in (307, 308):
-        following = _Request(request.method, target, request.headers, request.body)
+        following = replace(request, url=target)
     else:
         method = "HEAD" if request.method == "HEAD" else "GET"
-        following = _Request(method, target, request.headers, None)
+        following = replace(request, method=method, url=target, body=None)
     if urlsplit(target).netloc != urlsplit(request.url).netloc:  # secrets stay with the host that they were meant for
         kept = {name: value for name, value in request.headers.items() if name.lower() not in ("authorization", "cookie")}
-        following = _Request(following.method, target, kept, following.body)
+        following = replace(following, headers=kept)
     _check_target(following)
     return following

@@ -40,7 +40,8 @@ class Kernel:
     def __init__(self, cwd: Path, *flags: str, **environment: str) -> None:
         reading, writing = os.pipe()
         clean = {name: value for name, value in os.environ.items() if not name.startswith("EXECGO_")}
-        command = [sys.executable, "-m", "pytest_execgo.kernel", "-addr", "127.0.0.1:0", "--ready-fd", str(writing), *flags]
+        command = [sys.executable, "-m", "pytest_execgo.kernel", "-addr", "127.0.0.1:0", "-shutdown-timeout=1"]
+        command += ["--ready-fd", str(writing), *flags]
         self.process = subprocess.Popen(
             command, cwd=cwd, env={**clean, **environment}, pass_fds=[writing], stdout=subprocess.DEVNULL
         )
@@ -66,6 +67,10 @@ class Kernel:
         answer = self.call("POST", "/tasks", {"tasks": tasks})
         assert answer.status == 202, answer.text
 
+    def forget(self, task_id: str) -> None:
+        """Delete a record, if there is one: the same id with other content would be refused."""
+        assert self.call("DELETE", f"/tasks/{quote(task_id, safe='')}").status in (204, 404)
+
     def task(self, task_id: str) -> dict[str, Any]:
         answer = self.call("GET", f"/tasks/{quote(task_id, safe='')}")
         assert answer.status == 200, answer.text
@@ -87,7 +92,8 @@ class Kernel:
         return {task["id"]: self.until(task["id"], lambda found: found["status"] in _TERMINAL) for task in tasks}
 
     def run_one(self, kind: str, params: Any = None, **more: Any) -> dict[str, Any]:
-        """Run one task of a kind and return its last envelope."""
+        """Run one task of a kind and return its last envelope; what an earlier test called `one` is forgotten."""
+        self.forget("one")
         task = {"id": "one", "type": kind, **more}
         if params is not None:
             task["params"] = params

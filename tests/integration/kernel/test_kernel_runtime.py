@@ -21,6 +21,8 @@ def start(new_kernel: Any, runtime_kernel: Any, runtime: Any) -> Callable[..., A
     runtime.answers[TASKS] = [ACCEPTED]
 
     def run(**environment: str) -> Any:
+        if not environment:
+            runtime_kernel.forget("one")
         return new_kernel(EXECGO_RUNTIME_URL=runtime.url, **environment) if environment else runtime_kernel
 
     return run

@@ -47,9 +47,9 @@ class Scripted:
 
 
 class Rig:
-    def __init__(self, slots: int = 10) -> None:
+    def __init__(self, slots: int = 10, *, compat: bool = False) -> None:
         self.store, self.metrics, self.os = MemoryStore(), Metrics(), Scripted()
-        self.scheduler = Scheduler(self.store, self.metrics, {"os": self.os}, slots)
+        self.scheduler = Scheduler(self.store, self.metrics, {"os": self.os}, slots, compat=compat)
 
     def submit(self, *specs: TaskSpec) -> None:
         self.scheduler.submit(specs)
@@ -80,9 +80,9 @@ def fail(*ids: str) -> Callable[[Attempt], Outcome]:
     return script
 
 
-def play(story: Callable[[Rig], Coroutine[Any, Any, None]], slots: int = 10) -> Rig:
+def play(story: Callable[[Rig], Coroutine[Any, Any, None]], slots: int = 10, *, compat: bool = False) -> Rig:
     async def run() -> Rig:
-        rig = Rig(slots)
+        rig = Rig(slots, compat=compat)
         async with asyncio.timeout(30):
             await story(rig)
             await rig.scheduler.stop()
@@ -252,7 +252,7 @@ def test_deleting_a_task_that_is_ready_but_has_no_slot_withdraws_it() -> None:
     assert "+b" not in play(story, slots=1).os.log
 
 
-def test_deleting_a_running_task_lets_it_and_its_children_go_on() -> None:
+def test_compat_deleting_a_running_task_lets_it_and_its_children_go_on() -> None:
     async def story(rig: Rig) -> None:
         gate = rig.os.gates["a"] = asyncio.Event()
         rig.submit(spec("a"), spec("b", "a"))
@@ -261,12 +261,12 @@ def test_deleting_a_running_task_lets_it_and_its_children_go_on() -> None:
         gate.set()
         await rig.settled("b")
 
-    rig = play(story)
+    rig = play(story, compat=True)
     assert rig.task("a") == {}
     assert rig.status("b") == ["success"]
 
 
-def test_a_resubmitted_graph_keeps_its_own_order() -> None:
+def test_compat_a_resubmitted_graph_keeps_its_own_order() -> None:
     async def story(rig: Rig) -> None:
         old = rig.os.gates["a#1"] = asyncio.Event()
         new = rig.os.gates["a#2"] = asyncio.Event()
@@ -280,13 +280,13 @@ def test_a_resubmitted_graph_keeps_its_own_order() -> None:
         new.set()
         await rig.settled("b")
 
-    rig = play(story)
+    rig = play(story, compat=True)
     assert rig.os.log.count("+b") == 1
     assert rig.os.log.index("+b") == len(rig.os.log) - 3  # nothing but its own end and the closing follow
     assert rig.task("b")["timeout"] == 2
 
 
-def test_replacing_one_waiting_task_hands_its_dependants_over() -> None:
+def test_compat_replacing_one_waiting_task_hands_its_dependants_over() -> None:
     async def story(rig: Rig) -> None:
         gate = rig.os.gates["a"] = asyncio.Event()
         second = rig.os.gates["b"] = asyncio.Event()
@@ -300,7 +300,7 @@ def test_replacing_one_waiting_task_hands_its_dependants_over() -> None:
         second.set()
         await rig.settled("c")
 
-    rig = play(story)
+    rig = play(story, compat=True)
     assert rig.os.log.count("+b") == 1
     assert rig.status("c") == ["success"]
 
