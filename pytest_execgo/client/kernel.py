@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 from urllib.parse import quote
 
 import requests
@@ -23,6 +24,19 @@ class KernelRefused(ExecGoError):
         self.status_code = status_code
 
 
+@dataclass(frozen=True, slots=True)
+class Waited:
+    """Answer to a wait: whether it is over (or only its time), the envelope of each task, the ids that have no task."""
+
+    done: bool
+    tasks: list[dict[str, Any]]
+    missing: list[str]
+
+
+_WAIT_GRACE = 10.0  # seconds that the answer to a wait may come late
+_CANCEL_TIMEOUT = 5.0
+
+
 class KernelClient:
     """One keep-alive connection to a kernel. `timeout` (seconds) bounds each request."""
 
@@ -30,6 +44,7 @@ class KernelClient:
         self.url = url.rstrip("/")
         self._timeout = timeout
         self._session = requests.Session()
+        self._capabilities: frozenset[str] | None = None
         self._session.trust_env = False  # a proxy of the user's must not see, or break, loopback traffic
         if token:
             self._session.headers["Authorization"] = f"Bearer {token}"
@@ -55,13 +70,36 @@ class KernelClient:
         """GET /health."""
         return self._call("GET", "/health")
 
+    def capabilities(self) -> frozenset[str]:
+        """Return what the kernel can beyond ExecGo ("wait", "cancel" ...), as its /health says; it is asked once."""
+        if self._capabilities is None:
+            try:
+                said = self.health().get("capabilities")
+            except KernelRefused:
+                said = None  # whatever it is that answers like that, it has no extensions of ours
+            self._capabilities = frozenset(map(str, said)) if isinstance(said, list) else frozenset()
+        return self._capabilities
+
+    def wait(self, task_ids: Sequence[str], timeout: float, *, until: Literal["all", "any"] = "all") -> Waited:
+        """POST /tasks/wait: return when the tasks have ended, or after `timeout` seconds. Needs the capability "wait"."""
+        body = {"task_ids": list(task_ids), "timeout": f"{max(0, round(timeout * 1000))}ms", "until": until}
+        answer = self._call("POST", "/tasks/wait", body, timeout=timeout + min(self._timeout, _WAIT_GRACE))
+        try:
+            return Waited(bool(answer["done"]), [dict(task) for task in answer["tasks"]], list(answer["missing"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise KernelRefused("bad_answer", f"POST /tasks/wait: the answer can't be used: {error!r}") from error
+
+    def cancel(self, task_id: str) -> dict[str, Any]:
+        """POST /tasks/{id}/cancel; return the task's envelope. Needs the capability "cancel"."""
+        return self._call("POST", f"/tasks/{_segment(task_id)}/cancel", timeout=min(self._timeout, _CANCEL_TIMEOUT))
+
     def metrics(self) -> dict[str, Any]:
         """GET /metrics (JSON)."""
         return self._call("GET", "/metrics")
 
-    def _call(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
+    def _call(self, method: str, path: str, body: Any = None, *, timeout: float | None = None) -> dict[str, Any]:
         try:
-            response = self._session.request(method, self.url + path, json=body, timeout=self._timeout)
+            response = self._session.request(method, self.url + path, json=body, timeout=timeout or self._timeout)
         except requests.RequestException as error:
             raise KernelUnreachable("kernel_unreachable", f"{method} {self.url}{path}: {_cause(error)}") from error
         if response.status_code == 204:

@@ -20,8 +20,8 @@ class TaskSource(Protocol):
         """Return one task's envelope."""
 
 
-class _Watch:
-    """Tasks of one submission, and what is known of each."""
+class Watch:
+    """Tasks of one submission, and what is known of each. `open`: those that are not terminal, in topological order."""
 
     def __init__(
         self, source: TaskSource, tasks: Mapping[str, tuple[str, ...]], seen: Callable[[str, dict[str, Any]], None]
@@ -36,12 +36,15 @@ class _Watch:
 
     def look(self, task: str) -> bool:
         """Ask about one task; tell whether its status is new."""
-        envelope = self.source.task(task)
+        return self.note(task, self.source.task(task))
+
+    def note(self, task: str, envelope: dict[str, Any]) -> bool:
+        """Take a task's latest envelope; tell whether its status is new."""
         changed = envelope.get("status") != self.known.get(task, {}).get("status")
         self.known[task] = envelope
         if changed:
             self.seen(task, envelope)
-        if envelope.get("status") in TERMINAL:
+        if envelope.get("status") in TERMINAL and task in self.open:
             self.open.remove(task)
         return changed
 
@@ -75,8 +78,13 @@ def wait_for(
     sink is asked about per tick; `longest_interval` (seconds) caps the back-off. `seen` is told every new status.
     Returns the last envelope of each task, and the ids that are not terminal.
     """
-    watch = _Watch(source, tasks, seen)
-    deadline = time.monotonic() + budget
+    watch = Watch(source, tasks, seen)
+    poll(watch, deadline=time.monotonic() + budget, longest_interval=longest_interval)
+    return watch.known, list(watch.open)
+
+
+def poll(watch: Watch, *, deadline: float, longest_interval: float) -> None:
+    """Ask until nothing is open or `deadline` (`time.monotonic()`) has come; everything is asked about at least once."""
     next_survey = time.monotonic() + _SURVEY
     interval = _FIRST
     while watch.open:
@@ -93,4 +101,3 @@ def wait_for(
             break
         interval = _FIRST if moved else min(interval * _GROWTH, longest_interval)
         time.sleep(max(0.0, min(interval, deadline - now)))
-    return watch.known, list(watch.open)

@@ -34,6 +34,8 @@ class EmbeddedStack(ProcessStack):
         env = child_environment(self.settings.environ)
         if service is Service.KERNEL:
             env["EXECGO_RUNTIME_URL"] = self._ports[Service.RUNTIME].url
+            port = self._ports[Service.KERNEL].port
+            env["EXECGO_ALLOWED_HOSTS"] = f"127.0.0.1:{port},localhost:{port}"
         for variable in _TOKENS[service] if self.token else ():
             env[variable] = str(self.token)
         return {**env, **self.settings.extra_env.get(service, {})}
@@ -43,8 +45,17 @@ class EmbeddedStack(ProcessStack):
         stop = ["-shutdown-timeout", str(settings.shutdown_timeout)]
         if service is Service.KERNEL:
             data = str(self.folder / "kernel-data")
-            return ["-data-dir", data, "-max-concurrency", str(settings.max_concurrency), *stop]
-        return stop if service is Service.RUNTIME else []
+            return ["-data-dir", data, "-max-concurrency", str(settings.max_concurrency), *self._bounds(), *stop]
+        return ["-data-dir", str(self.folder / "runtime-data"), *stop] if service is Service.RUNTIME else []
+
+    def _bounds(self) -> list[str]:
+        """Return what keeps a strict kernel's tasks to their own files and to the fixtures service; scripts stay allowed."""
+        roots = self.settings.file_roots
+        if roots is None:
+            return []
+        fixtures = self._ports[Service.FIXTURES].url.removeprefix("http://")
+        folders = ",".join(str(root.absolute()) for root in (*roots, self.folder))
+        return ["-file-root", folders, "-http-allow", fixtures, "-script-policy", "allow"]
 
 
 _TOKENS = {

@@ -27,6 +27,8 @@ class StackSettings:
     cwd: Path | None = None
     ports: Mapping[Service, int] = field(default_factory=dict)
     guarded: bool = True
+    file_roots: tuple[Path, ...] | None = None
+    """With folders here the kernel is strict: the file tool stays beneath them, the http tool reaches the fixtures service only."""
     token: str | None = None
     max_concurrency: int = 10
     extra_args: Mapping[Service, Sequence[str]] = field(default_factory=dict)

@@ -8,8 +8,8 @@ from hashlib import file_digest
 from pathlib import Path
 from typing import Any
 
-from pytest_execgo.client.kernel import KernelClient, KernelRefused
-from pytest_execgo.client.wait import wait_for
+from pytest_execgo.client.completion import cancel_all, wait_until_terminal
+from pytest_execgo.client.kernel import KernelClient, KernelRefused, KernelUnreachable
 from pytest_execgo.observability.events import ArtifactsMissing, StageFinished, StageSubmitted, SubmitRefused, TaskObserved
 from pytest_execgo.observability.stream import EventStream
 from pytest_execgo.plan.model import PlanStage
@@ -47,6 +47,9 @@ class StageRunner:
     def _submit(self, stage: PlanStage, compiled: CompiledStage) -> int:
         try:
             accepted = self.client.submit(compiled.tasks)
+        except KernelUnreachable:
+            cancel_all(self.client, compiled.waits())  # it may have arrived all the same
+            raise
         except KernelRefused as refused:
             seq = self.stream.emit(
                 SubmitRefused(stage_id=stage.stage_id, status="failed", error_code="submit_refused", reason=refused.message)
@@ -78,7 +81,7 @@ class StageRunner:
 
         policy = stage.submit_policy
         budget = policy.poll_interval_ms * policy.max_attempts / 1000
-        envelopes, open_ids = wait_for(
+        envelopes, open_ids = wait_until_terminal(
             self.client, compiled.waits(), budget=budget, longest_interval=policy.poll_interval_ms / 1000, seen=seen
         )
         for task, wire in compiled.wire_ids.items():
@@ -104,7 +107,9 @@ class StageRunner:
                 unfinished=unfinished,
             )
         )
-        failed = next((outcome for outcome in record.outcomes if outcome.status == "failed"), None)
+        # what was unfinished has been cancelled by now: that failure is the stage's doing
+        in_time = (outcome for outcome in record.outcomes if outcome.task_id not in unfinished)
+        failed = next((outcome for outcome in in_time if outcome.status == "failed"), None)
         if failed is not None:
             return attribute_task(failed, [sightings[failed.wire_id], seq], self.values["fixtures_url"])
         if not bad:

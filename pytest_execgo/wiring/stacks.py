@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from pytest_execgo.core.errors import UsageError
@@ -28,4 +29,4 @@ def make_stack(settings: Settings, folder: Path) -> Stack:
         return NativeStack(settings.bin, folder, surroundings)
     from pytest_execgo.harness.embedded import EmbeddedStack
 
-    return EmbeddedStack(folder, surroundings)
+    return EmbeddedStack(folder, replace(surroundings, file_roots=(settings.out,)))
