@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import requests
 
+from pytest_execgo.client.transport import cause
 from pytest_execgo.core.errors import StackError
 
 
@@ -26,9 +27,9 @@ class FixturesClient:
             response = self._session.get(f"{self.url}/effects", timeout=self._timeout)
             response.raise_for_status()
             return len(response.json()["effects"])
-        except (requests.RequestException, KeyError, ValueError) as error:
+        except (requests.RequestException, KeyError, TypeError, ValueError) as error:
             raise StackError(
                 "fixtures_unreachable",
-                f"the effect sink at {self.url}/effects did not answer: {error}",
+                f"the effect sink at {self.url}/effects did not answer: {cause(error)}",
                 "is the fixtures service up?",
             ) from error

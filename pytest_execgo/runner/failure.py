@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -41,6 +42,6 @@ def _layer(outcome: TaskOutcome, error: Mapping[str, Any], fixtures_url: str) ->
         return "runtime"
     payload = outcome.envelope.get("input") or outcome.envelope.get("params")
     target = payload.get("url") if isinstance(payload, Mapping) else None
-    if isinstance(target, str) and target.startswith(fixtures_url):
+    if isinstance(target, str) and re.match(re.escape(fixtures_url) + r"(?:[/?#]|\Z)", target):
         return "fixture"
     return "kernel"

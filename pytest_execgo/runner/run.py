@@ -11,7 +11,7 @@ from typing import Any
 
 from pytest_execgo.client.fixtures import FixturesClient
 from pytest_execgo.client.kernel import KernelClient, KernelUnreachable
-from pytest_execgo.core.errors import ExecGoError, StackError, Unsupported
+from pytest_execgo.core.errors import ExecGoError, MissingDependency, Unsupported
 from pytest_execgo.observability import artifacts as files
 from pytest_execgo.observability.clock import rfc3339
 from pytest_execgo.observability.events import (
@@ -29,16 +29,15 @@ from pytest_execgo.plan.model import PlanContext, StandardPlan
 from pytest_execgo.plan.problems import PlanInvalid
 from pytest_execgo.plan.record import RunRecord
 from pytest_execgo.plan.result import BenchmarkResult, RunMetrics
-from pytest_execgo.plan.stack import Endpoints, Service, ServiceStatus, Stack
+from pytest_execgo.plan.stack import Endpoints, Stack
 from pytest_execgo.plan.verdict import Attribution, TaskOutcome, Verdict, Verifier, VerifierContext
+from pytest_execgo.runner.diagnosis import kernel_gone
 from pytest_execgo.runner.ending import Ending, outcome_digest, plan_digest
 from pytest_execgo.runner.failure import StageFailed
 from pytest_execgo.runner.stage import StageRunner
 from pytest_execgo.runner.workspace import lay_out, new_run_id
 from pytest_execgo.scenarios.model import Scenario
 from pytest_execgo.scenarios.verifiers import judge
-
-_EXIT_NEWS = 2.0  # seconds within which a backend learns that a process of its own has ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +113,10 @@ class _Run:
             return self._rejected(invalid)
         except StageFailed as failed:
             return self._failed(failed.attribution)
-        except Unsupported as unsupported:
-            return Ending("skipped", error=str(unsupported))
+        except (MissingDependency, Unsupported) as unavailable:
+            return Ending("skipped", error=str(unavailable))
         except KernelUnreachable as unreachable:
-            return Ending("error", error=str(self._kernel_gone(unreachable)))
+            return Ending("error", error=str(kernel_gone(self.parts.stack, self.parts.client, unreachable)))
         except ExecGoError as error:
             return Ending("error", error=str(error))
         except OSError as error:
@@ -162,9 +161,14 @@ class _Run:
             max_tasks=scenario.spec.effect_budget.max_tasks,
             chaos_profile=cell.chaos,
         )
-        if cell.mode == "live":
-            return self.parts.adapter.live(context)
-        return self.parts.adapter.replay(context, scenario.reference_plan)
+        adapter = self.parts.adapter
+        try:
+            return adapter.live(context) if cell.mode == "live" else adapter.replay(context, scenario.reference_plan)
+        except (ExecGoError, OSError):
+            raise
+        except Exception as error:  # adapters come from other packages too; theirs is no crash of the sweep
+            what = f"the adapter of {cell.framework} raised {error!r}"
+            raise ExecGoError("adapter_raised", what, "the adapter is broken, not the plan") from error
 
     def _execute(self, plan: StandardPlan) -> None:
         values = {
@@ -201,11 +205,20 @@ class _Run:
             plan=plan,
             tasks=self.finished,
         )
-        verdict = self._within_budget(judge(self.parts.verifier, context), effects_before)
+        verdict = self._within_budget(self._judge(context), effects_before)
         self.record.verdict = verdict
         self.judged_at = self.stream.emit(
             VerdictReached(status="ok" if verdict.passed else "failed", passed=verdict.passed, reasons=list(verdict.reasons))
         )
+        return verdict
+
+    def _judge(self, context: VerifierContext) -> Verdict:
+        verdict = judge(self.parts.verifier, context)
+        try:
+            verdict.model_dump(mode="json")
+        except ValueError as error:
+            what = f"the verifier's details can't be written down: {error}"
+            raise ExecGoError("verifier_bad_result", what, "details hold JSON values alone") from error
         return verdict
 
     def _within_budget(self, verdict: Verdict, effects_before: int) -> Verdict:
@@ -236,28 +249,6 @@ class _Run:
             )
         )
         return Ending("failed", attribution)
-
-    def _kernel_gone(self, unreachable: KernelUnreachable) -> StackError:
-        status = self._kernel_status()
-        if status is None or status.running:
-            return StackError(unreachable.code, unreachable.message, "the kernel runs but did not answer")
-        log = f", its log is {status.log}" if status.log else ""
-        message = f"the kernel died during the run (exit code {status.exit_code}){log}; {unreachable.message}"
-        return StackError("kernel_died", message, f"it wrote last:\n{self.parts.stack.logs(Service.KERNEL, tail=10)}")
-
-    def _kernel_status(self) -> ServiceStatus | None:
-        """Return how the kernel is. A reset connection is known before the exit that caused it, so a refusal is asked again."""
-        deadline = time.monotonic() + _EXIT_NEWS
-        while True:
-            status = {row.service: row for row in self.parts.stack.status()}.get(Service.KERNEL)
-            if status is None or not status.running or time.monotonic() > deadline:
-                return status
-            try:
-                self.parts.client.health()
-            except KernelUnreachable:
-                time.sleep(0.02)
-                continue
-            return status
 
 
 def _result(run: _Run, ending: Ending, started_ns: int) -> BenchmarkResult:

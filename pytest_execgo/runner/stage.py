@@ -109,6 +109,9 @@ class StageRunner:
             return attribute_task(failed, [sightings[failed.wire_id], seq], self.values["fixtures_url"])
         if not bad:
             return None
+        if not unfinished:  # what the kernel tells of itself can't be
+            message = f"stage {stage.stage_id}: tasks were skipped although none failed: {counts}"
+            return Attribution(layer="kernel", code="skipped_without_failure", message=message, evidence=[seq])
         policy = stage.submit_policy
         message = (
             f"stage {stage.stage_id}: not finished within its budget of {policy.poll_interval_ms} ms x {policy.max_attempts}: "
@@ -135,7 +138,10 @@ class StageRunner:
 
 def artifact_digest(workspace: Path, relative: str) -> str | None:
     """Return the SHA-256 (hex) of a regular file beneath the workspace; None if there is none."""
-    path = (workspace / relative).resolve()
+    try:
+        path = (workspace / relative).resolve(strict=True)
+    except (OSError, RuntimeError):  # not there, or no path at all; RuntimeError: symbolic links that lead in a circle
+        return None
     if not path.is_relative_to(workspace.resolve()) or not path.is_file():
         return None
     with path.open("rb") as file:

@@ -47,8 +47,7 @@ def capabilities() -> dict[str, Any]:
     """Return what can be asked for, and which limits hold on this machine."""
     not_here = unenforced(Limits(pids_max=1))
     limits = {
-        name: {"enforced": name not in not_here, **({"reason": not_here[name]} if name in not_here else {})}
-        for name in _DEFAULTS
+        name: {"enforced": name not in not_here, **({"reason": not_here[name]} if name in not_here else {})} for name in _DEFAULTS
     }
     return {
         "execution_kinds": ["command", "script", "emit", "sleep", "fail"],

@@ -49,9 +49,7 @@ def _task_id(text: str) -> str:
     return text
 
 
-Environment = dict[
-    Annotated[str, AfterValidator(_variable_name)], Annotated[str, BeforeValidator(_variable_value)]
-]
+Environment = dict[Annotated[str, AfterValidator(_variable_name)], Annotated[str, BeforeValidator(_variable_value)]]
 Argument = Annotated[str, AfterValidator(_one_argument)]
 Program = Annotated[Argument, Field(min_length=1)]
 

@@ -25,9 +25,7 @@ def launch_runtime() -> Iterator[Launch]:
     def launch(*options: str, **environment: str) -> tuple[subprocess.Popen[bytes], httpx.Client]:
         read, write = os.pipe()
         argv = [sys.executable, "-m", "pytest_execgo", "serve", "runtime", "-addr", "127.0.0.1:0"]
-        process = subprocess.Popen(
-            [*argv, "--ready-fd", str(write), *options], pass_fds=[write], env={**os.environ, **environment}
-        )
+        process = subprocess.Popen([*argv, "--ready-fd", str(write), *options], pass_fds=[write], env={**os.environ, **environment})
         os.close(write)
         with os.fdopen(read) as ready:
             announced = json.loads(ready.readline())

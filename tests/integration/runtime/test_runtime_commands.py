@@ -49,9 +49,7 @@ def test_json_on_stdout_is_the_output(runtime: httpx.Client, finish: Finish) -> 
     assert (answer["stdout_truncated"], answer["stderr_truncated"]) == (False, False)
 
 
-@pytest.mark.parametrize(
-    "text", ["", "hello", "{", "NaN", '"\\ud800"', "1 2", "[" * 5000 + "]" * 5000, "1" * 5000], ids=range(8)
-)
+@pytest.mark.parametrize("text", ["", "hello", "{", "NaN", '"\\ud800"', "1 2", "[" * 5000 + "]" * 5000, "1" * 5000], ids=range(8))
 def test_other_output_is_text(runtime: httpx.Client, finish: Finish, text: str) -> None:
     answer = finish(runtime, {"kind": "command", "program": "printf", "args": ["%s", text]})
     assert answer["output"] == {"stdout": text, "stderr": "", "exit_code": 0}
@@ -95,9 +93,7 @@ def test_what_can_not_be_launched(runtime: httpx.Client, finish: Finish, tmp_pat
     assert not Path(missing).exists()
 
 
-def test_folder_arguments_and_environment_reach_the_command(
-    runtime: httpx.Client, finish: Finish, tmp_path: Path
-) -> None:
+def test_folder_arguments_and_environment_reach_the_command(runtime: httpx.Client, finish: Finish, tmp_path: Path) -> None:
     code = "import json,os,sys; print(json.dumps([os.getcwd(), sys.argv[1:], os.environ.get('N'), sys.stdin.read()]))"
     execution = python(code, cwd=str(tmp_path), env={"N": 5})
     execution["args"] += ["a b", "$HOME", "é"]
@@ -117,9 +113,7 @@ def test_a_script_runs_in_its_interpreter(runtime: httpx.Client, finish: Finish,
     assert finish(runtime, script(text, interpreter=interpreter, args=["one"]))["output"] == "one"
 
 
-def test_a_timeout_ends_the_group_with_a_background_child_that_holds_the_pipe(
-    runtime: httpx.Client, finish: Finish
-) -> None:
+def test_a_timeout_ends_the_group_with_a_background_child_that_holds_the_pipe(runtime: httpx.Client, finish: Finish) -> None:
     began = time.monotonic()
     answer = finish(runtime, script("sleep 300 & echo $!; wait", timeout_ms=300))
     assert time.monotonic() - began < 20  # the pipe's holder would sleep for 300

@@ -205,9 +205,7 @@ def test_metrics_count_what_happened(launch_runtime: Launch, finish: Finish) -> 
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
-def test_a_stop_ends_every_command_and_answers_who_waits(
-    launch_runtime: Launch, tmp_path: Path, signum: signal.Signals
-) -> None:
+def test_a_stop_ends_every_command_and_answers_who_waits(launch_runtime: Launch, tmp_path: Path, signum: signal.Signals) -> None:
     process, client = launch_runtime("-max-concurrency", "2")
     text = f"trap '' TERM INT; sleep 300 & echo $! > {tmp_path}/$NAME; wait"
     running = [submit(client, {"kind": "script", "script": text, "env": {"NAME": name}}) for name in ("a", "b")]
