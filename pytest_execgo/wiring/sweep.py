@@ -80,8 +80,10 @@ class Sweep:
     def axes(self) -> Axes:
         """The axes as configured, expanded and checked. `all` scenarios are the project's own, if it has any."""
         s = self.settings
+        every = self._own or self.known.scenarios
+        scenarios = dict.fromkeys(part for name in s.scenarios for part in (every if name == "all" else (name,)))
         return Axes(
-            self._own if self._own and "all" in s.scenarios else expand("scenario", s.scenarios, self.known.scenarios),
+            expand("scenario", tuple(scenarios), self.known.scenarios),
             expand("framework", s.frameworks, self.known.frameworks),
             expand("mode", s.modes, self.known.modes),
             expand("chaos profile", s.chaos, self.known.chaos),

@@ -66,6 +66,13 @@ def test_a_dry_run_lists_cells_and_exclusions_and_runs_nothing(project: Any) -> 
     assert not (project.path / "var").exists()
 
 
+def test_all_scenarios_are_the_projects_own_and_built_in_ones_go_by_name(project: Any) -> None:
+    listed = project.run("--execgo-dry-run")
+    assert [line.split()[1].split(":")[0] for line in listed.outlines if ":replay:" in line] == ["hello"]
+    listed = project.run("--execgo-dry-run", "--execgo-scenario=all,vuln_scan")
+    assert [line.split()[1].split(":")[0] for line in listed.outlines if ":replay:" in line] == ["hello", "vuln_scan"]
+
+
 def test_live_cells_are_skipped_with_the_reason(project: Any) -> None:
     result = project.run("--execgo-mode=live", "-rs")
     result.assert_outcomes(skipped=1)
