@@ -43,7 +43,9 @@ class ScenarioSpec(Document):
     prompt_pack: PromptFiles = Field(description="Files with the prompts for a live planner.")
     fixtures: str | None = Field(default=None, description="Folder whose contents are laid into the run's workspace.")
     expected: dict[str, Any] | str = Field(
-        default_factory=dict, description="What the verifier compares with: the data itself, or a file that holds it."
+        default_factory=dict,
+        description="What the verifier compares with: the data itself, or a file that holds it. Its `artifact_sha256` "
+        "(artifact name to SHA-256, hex) feeds the metric `artifact_hash_match`.",
     )
     verifier: str = Field(description="`file.py:function` in this folder, or the name of a verifier that a plugin registered.")
     allowed_tools: Annotated[list[str], Field(min_length=1)] = Field(

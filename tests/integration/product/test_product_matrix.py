@@ -39,6 +39,7 @@ def test_twelve_cells_pass(tmp_path: Path, mode: list[str]) -> None:
         assert run["metrics"]["critical_path_ms"] > 0
         assert run["metrics"]["submit_accept_rate"] == 1.0
         assert Path(run["artifacts"]["run_dir"], "timeline.jsonl").is_file()
+        assert run["metrics"]["artifact_hash_match"] == (1.0 if run["scenario_id"] == "vuln_scan" else None)
 
 
 def test_the_command_line_gives_the_same_results(tmp_path: Path, command_line: Any) -> None:
