@@ -234,6 +234,8 @@ class _Run:
         self.record.plan_valid = False
         self.record.invalid_actions += sum(problem.code in ("unknown_tool", "tool_not_allowed") for problem in invalid.problems)
         problems = [str(problem) for problem in invalid.problems]
+        raw = {"framework": self.cell.framework, "mode": self.cell.mode, "raw": self.parts.scenario.reference_plan}
+        self.folder.write_json(files.TRACE, {**raw, "problems": problems})
         seq = self.stream.emit(PlanRejected(status="failed", error_code=invalid.code, problems=problems))
         return self._failed(Attribution(layer="plan", code=invalid.code, message=invalid.message, evidence=[seq]))
 

@@ -64,7 +64,7 @@ class Settings:
             runtime_url=values["runtime-url"] or None,
             fixtures_url=values["fixtures-url"] or None,
             token=values["token"] or None,
-            out=root / values["out"],
+            out=root / _folder("out", values["out"]),
         )
         settings._check_backend()
         return settings
@@ -80,6 +80,9 @@ class Settings:
             raise UsageError(
                 "option_conflict", f"--execgo-bin does not go with backend {self.backend!r}", "add --execgo-backend native"
             )
+        if self.token is not None and self.backend != "external":
+            said = f"a token does not go with backend {self.backend!r}"
+            raise UsageError("option_conflict", said, "add --execgo-backend external")
         if (self.url or self.runtime_url or self.fixtures_url) and self.backend != "external":
             raise UsageError(
                 "option_conflict", f"service URLs do not go with backend {self.backend!r}", "add --execgo-backend external"
@@ -88,6 +91,12 @@ class Settings:
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+
+
+def _folder(name: str, text: str) -> str:
+    if not text.strip():
+        raise UsageError("bad_value", f"{name}: an empty path can't be used", "give a folder, or leave the option out")
+    return text
 
 
 def _flag(name: str, text: str) -> bool:

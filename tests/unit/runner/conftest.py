@@ -28,7 +28,8 @@ from pytest_execgo.scenarios.model import Scenario
 
 CELL = Cell("demo", "langgraph", "replay", "none")
 UNPLANNED = frozenset({"execgo_snapshots.jsonl", "result.json", "summary.md", "timeline.jsonl", "workspace"})
-PLANNED = UNPLANNED | {"adapter_trace.json", "plan.json"}
+REJECTED = UNPLANNED | {"adapter_trace.json"}
+PLANNED = REJECTED | {"plan.json"}
 FIXTURES_URL = "http://fixtures.test:1"
 
 
@@ -229,11 +230,11 @@ class World:
             watchers=(self.listener,),
         )
 
-    def run(self, cell: Cell = CELL, *, planned: bool = True) -> BenchmarkResult:
+    def run(self, cell: Cell = CELL, *, planned: bool = True, rejected: bool = False) -> BenchmarkResult:
         """Run a cell, and check what holds however it ends: whole artifacts, true hashes, a gapless timeline."""
         result = run_cell(cell, self.parts())
         folder = self.out / result.run_id
-        files = PLANNED if planned else UNPLANNED
+        files = REJECTED if rejected else PLANNED if planned else UNPLANNED
         assert {path.name for path in folder.iterdir()} == files, "nothing is missing and nothing is partial"
         assert BenchmarkResult.model_validate_json((folder / "result.json").read_bytes()) == result
         assert set(result.artifacts.files) == files - {"workspace", "result.json", "summary.md"}

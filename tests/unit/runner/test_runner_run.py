@@ -115,12 +115,15 @@ def test_a_failing_stage_ends_the_run_before_the_next_one(world: World) -> None:
 def test_an_invalid_plan_fails_the_run_with_every_problem(world: World) -> None:
     world.plan["stages"][0]["task_graph"]["tasks"][0]["type"] = "shell"
     world.plan["surprise"] = 1
-    result = world.run(planned=False)
+    result = world.run(rejected=True)
     assert result.outcome == "failed"
     assert result.attribution is not None
     assert (result.attribution.layer, result.attribution.code) == ("plan", "plan_invalid")
     rejected = world.listener.at(result.attribution.evidence[0])
     assert (rejected.event_type, len(rejected.problems)) == ("plan_rejected", 2)
+    trace = json.loads((Path(result.artifacts.run_dir) / "adapter_trace.json").read_text())
+    assert len(trace["problems"]) == 2
+    assert trace["raw"]["stages"]
     assert world.records[0].plan_valid is False
     assert world.records[0].invalid_actions == 1
     assert (result.plan_digest, world.kernel.submitted) == (None, [])

@@ -58,9 +58,9 @@ def test_what_is_false(text: str) -> None:
 
 
 def test_numbers_and_places() -> None:
-    settings = parse(repeat="10000", seed=str(2**63 - 1), out="/elsewhere", token="t", backend="native", bin="bin/execgo")
+    settings = parse(repeat="10000", seed=str(2**63 - 1), out="/elsewhere", backend="native", bin="bin/execgo")
     assert (settings.repeat, settings.seed, settings.out) == (10_000, 2**63 - 1, Path("/elsewhere"))
-    assert (settings.token, settings.bin) == ("t", Path("bin/execgo"))
+    assert settings.bin == Path("bin/execgo")
     assert parse(seed="0").seed == 0
     assert parse(out="x").out == ROOT / "x"
 
@@ -124,6 +124,17 @@ def test_a_binary_goes_with_native_alone(backend: str) -> None:
     with pytest.raises(UsageError, match=f"--execgo-bin does not go with backend '{backend}'") as refused:
         parse(backend=backend, bin="/x", **(URLS if backend == "external" else {}))
     assert refused.value.code == "option_conflict"
+
+
+def test_a_token_goes_with_external_alone() -> None:
+    assert parse(backend="external", token="t", **URLS).token == "t"
+    with pytest.raises(UsageError, match="a token does not go with backend 'embedded'"):
+        parse(token="t")
+
+
+def test_an_empty_folder_is_no_folder() -> None:
+    with pytest.raises(UsageError, match="out: an empty path"):
+        parse(out=" ")
 
 
 @pytest.mark.parametrize("option", list(URLS))
