@@ -21,10 +21,10 @@ class FixturesClient:
         """Close the connection."""
         self._session.close()
 
-    def applied_effects(self) -> int:
-        """Return how many effects the sink has applied since it started, or was reset."""
+    def applied_effects(self, run: str | None = None) -> int:
+        """Return how many effects the sink has applied since it was reset: all, or those whose key begins with `run`."""
         try:
-            response = self._session.get(f"{self.url}/effects", timeout=self._timeout)
+            response = self._session.get(f"{self.url}/effects", params={"run": run} if run else None, timeout=self._timeout)
             response.raise_for_status()
             return len(response.json()["effects"])
         except (requests.RequestException, KeyError, TypeError, ValueError) as error:

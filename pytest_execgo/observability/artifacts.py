@@ -68,7 +68,7 @@ class RunFolder:
 
 
 class JsonLines:
-    """A JSONL artifact: grows under `<name>.partial`, so that a killed run leaves what it knew, and gets its name when closed."""
+    """A JSONL artifact: grows under `<name>.partial`, so that a killed run leaves what it knew, and gets its name when done."""
 
     def __init__(self, folder: RunFolder, name: str) -> None:
         self._folder = folder
@@ -88,7 +88,8 @@ class JsonLines:
         self._file.flush()
         os.fsync(self._file.fileno())  # else a crash of the machine leaves the name without its lines
         self._file.close()
-        self._folder.adopt(self._name, self._partial)
+        if kind is None:
+            self._folder.adopt(self._name, self._partial)
 
 
 class TimelineWriter:

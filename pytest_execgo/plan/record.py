@@ -11,13 +11,17 @@ from pytest_execgo.plan.verdict import TaskOutcome, Verdict
 
 @dataclass(slots=True)
 class StageRecord:
-    """One submission of one stage. `depends_on` maps each task to the tasks of this stage that it waits for (plan ids)."""
+    """One submission of one stage. `depends_on` maps each task to the tasks of this stage that it waits for (plan ids).
+
+    `unfinished` holds the global ids of tasks that were not terminal when the stage was given up.
+    """
 
     stage_id: str
     submitted: int
     accepted: int = 0
     depends_on: dict[str, tuple[str, ...]] = field(default_factory=dict)
     outcomes: list[TaskOutcome] = field(default_factory=list)
+    unfinished: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)

@@ -40,7 +40,7 @@ class ScenarioSpec(Document):
     seed: int = Field(description="Seed of everything random in the scenario, unless a run is given another.")
     objective: Annotated[str, Field(min_length=1)] = Field(description="The task that the planner is given.")
     input: dict[str, Any] = Field(default_factory=dict, description="Data that the planner and the verifier get.")
-    prompt_pack: PromptFiles = Field(description="Files with the prompts for a live planner.")
+    prompt_pack: PromptFiles | None = Field(default=None, description="Files with the prompts for a live planner.")
     fixtures: str | None = Field(default=None, description="Folder whose contents are laid into the run's workspace.")
     expected: dict[str, Any] | str = Field(
         default_factory=dict,

@@ -1,4 +1,4 @@
-"""What became of a kernel that did not answer."""
+"""What became of a service that a run could not do without."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 from pytest_execgo.client.kernel import KernelClient, KernelRefused, KernelUnreachable
 from pytest_execgo.core.errors import StackError
 from pytest_execgo.plan.stack import Capability, Service, ServiceStatus, Stack
+from pytest_execgo.plan.verdict import Attribution, Layer
 
 _EXIT_NEWS = 2.0  # seconds within which a backend learns that a process of its own has ended
 
@@ -21,6 +22,19 @@ def kernel_gone(stack: Stack, client: KernelClient, unreachable: KernelUnreachab
     log = f", its log is {status.log}" if status.log else ""
     message = f"the kernel died during the run (exit code {status.exit_code}){log}; {unreachable.message}"
     return StackError("kernel_died", message, f"it wrote last:\n{stack.logs(Service.KERNEL, tail=10)}")
+
+
+_BEHIND: dict[Layer, Service] = {"runtime": Service.RUNTIME, "fixture": Service.FIXTURES}
+
+
+def service_gone(stack: Stack, attribution: Attribution) -> StackError | None:
+    """Return what to tell when a task failed because the service behind it is gone; None when that service runs."""
+    service = _BEHIND.get(attribution.layer)
+    status = next((row for row in stack.status() if row.service is service), None)
+    if status is None or status.running:
+        return None
+    log = f" (exit code {status.exit_code}), its log is {status.log}" if status.log else ""
+    return StackError(f"{service}_died", f"the {service} service died during the run{log}; {attribution.message}")
 
 
 def _kernel_status(stack: Stack, client: KernelClient) -> ServiceStatus | None:

@@ -22,6 +22,8 @@ def attribute_task(outcome: TaskOutcome, evidence: list[int], fixtures_url: str)
     """Classify the first task of a stage that failed, from the kernel's structured error."""
     error = _error(outcome.envelope)
     said = str(error.get("message") or outcome.envelope.get("error") or "no message")
+    if error.get("code") == "timeout" and outcome.envelope.get("timeout"):
+        said += f" (the task's timeout is {outcome.envelope['timeout']} ms)"
     return Attribution(
         layer=_layer(outcome, error, fixtures_url),
         code=str(error.get("code") or "task_failed"),

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pytest_execgo.client.fixtures import FixturesClient
-from pytest_execgo.client.kernel import KernelClient, KernelUnreachable
+from pytest_execgo.client.kernel import KernelClient, KernelRefused, KernelUnreachable
 from pytest_execgo.core.errors import ExecGoError, MissingDependency, Unsupported
 from pytest_execgo.observability import artifacts as files
 from pytest_execgo.observability.clock import rfc3339
@@ -20,6 +20,7 @@ from pytest_execgo.observability.events import (
     PlanRejected,
     RunFinished,
     RunStarted,
+    TasksAbandoned,
     VerdictReached,
 )
 from pytest_execgo.observability.stream import Consumer, EventStream
@@ -31,7 +32,7 @@ from pytest_execgo.plan.record import RunRecord
 from pytest_execgo.plan.result import BenchmarkResult, RunMetrics
 from pytest_execgo.plan.stack import Endpoints, Stack
 from pytest_execgo.plan.verdict import Attribution, TaskOutcome, Verdict, Verifier, VerifierContext
-from pytest_execgo.runner.diagnosis import kernel_gone
+from pytest_execgo.runner.diagnosis import kernel_gone, service_gone
 from pytest_execgo.runner.ending import Ending, outcome_digest, plan_digest
 from pytest_execgo.runner.failure import StageFailed
 from pytest_execgo.runner.stage import StageRunner
@@ -42,7 +43,11 @@ from pytest_execgo.scenarios.verifiers import judge
 
 @dataclass(frozen=True, slots=True)
 class RunParts:
-    """Everything that a run needs, chosen by the wiring. `out` is the folder of all runs; `watchers` are told every event."""
+    """Everything that a run needs, chosen by the wiring.
+
+    `out` is the folder of all runs; `watchers` are told every event. A `shared` stack serves others, too, so that only effects
+    whose key begins with the run's id count against its budget. `abandon` is told the global ids of tasks that were given up.
+    """
 
     sweep_id: str
     out: Path
@@ -55,6 +60,8 @@ class RunParts:
     verifier: Verifier
     measure: Callable[[RunRecord], RunMetrics]
     summarise: Callable[[BenchmarkResult, Sequence[Mapping[str, Any]]], str]
+    abandon: Callable[[Sequence[str]], None] = lambda ids: None
+    shared: bool = False
     versions: Mapping[str, str] = field(default_factory=dict)
     watchers: tuple[Consumer, ...] = ()
 
@@ -69,18 +76,25 @@ def run_cell(cell: Cell, parts: RunParts) -> BenchmarkResult:
     folder = files.RunFolder(parts.out, run_id)
     record = RunRecord(workspace=folder.workspace)
     started_ns, started = time.time_ns(), time.monotonic_ns()
+    interruption: BaseException | None = None
     with ExitStack() as open_files:
         timeline = open_files.enter_context(files.JsonLines(folder, files.TIMELINE))
         snapshots = open_files.enter_context(files.JsonLines(folder, files.SNAPSHOTS))
         writer = files.TimelineWriter(timeline, run_id=run_id, framework=cell.framework, scenario_id=cell.scenario)
         stream = EventStream([writer, files.SnapshotWriter(snapshots), *parts.watchers])
         run = _Run(cell, parts, run_id, folder, record, stream)
-        ending = run.to_the_end()
+        try:
+            ending = run.to_the_end()
+        except BaseException as error:  # an interrupt, or a test outcome that the verifier raised: whole artifacts, then on it goes
+            ending, interruption = Ending("inconclusive", error=f"interrupted: {type(error).__name__} {error}".rstrip()), error
+        run.leave_nothing_behind()
         record.wall_ms = (time.monotonic_ns() - started) / 1e6
         stream.emit(RunFinished(status=ending.outcome, outcome=ending.outcome, wall_time_ms=round(record.wall_ms, 3)))
     result = _result(run, ending, started_ns)
     folder.write_json(files.RESULT, result.model_dump(mode="json"))
     folder.write(files.SUMMARY, parts.summarise(result, writer.rows))
+    if interruption is not None:
+        raise interruption
     return result
 
 
@@ -104,7 +118,7 @@ class _Run:
         """Take every step; tell how it ended."""
         self.stream.emit(RunStarted(cell_id=self.cell.cell_id, seed=self.seed, workspace=str(self.folder.workspace)))
         try:
-            effects_before = self.parts.fixtures.applied_effects()
+            effects_before = self._applied_effects()
             lay_out(self.parts.scenario.fixtures, self.folder.workspace)
             plan = self._plan()
             self._execute(plan)
@@ -112,7 +126,8 @@ class _Run:
         except PlanInvalid as invalid:
             return self._rejected(invalid)
         except StageFailed as failed:
-            return self._failed(failed.attribution)
+            lost = service_gone(self.parts.stack, failed.attribution)
+            return Ending("error", failed.attribution, str(lost)) if lost else self._failed(failed.attribution)
         except (MissingDependency, Unsupported) as unavailable:
             return Ending("skipped", error=str(unavailable))
         except KernelUnreachable as unreachable:
@@ -223,12 +238,26 @@ class _Run:
 
     def _within_budget(self, verdict: Verdict, effects_before: int) -> Verdict:
         allowed = self.parts.scenario.spec.effect_budget.max_effects
-        applied = self.parts.fixtures.applied_effects() - effects_before
+        applied = self._applied_effects() - effects_before
         if applied <= allowed:
             return verdict
         self.record.invalid_actions += applied - allowed
         reason = f"the plan applied {applied} effects; the scenario's budget is {allowed}"
         return Verdict(passed=False, reasons=[*verdict.reasons, reason], details=verdict.details)
+
+    def _applied_effects(self) -> int:
+        return self.parts.fixtures.applied_effects(self.run_id if self.parts.shared else None)
+
+    def leave_nothing_behind(self) -> None:
+        """Withdraw tasks that are not over, so that they take nothing from the next run; say which may run on."""
+        unfinished = [wire for stage in self.record.stages for wire in stage.unfinished]
+        if not unfinished:
+            return
+        for wire in reversed(unfinished):
+            with suppress(KernelRefused, KernelUnreachable):
+                self.parts.client.delete(wire)
+        self.stream.emit(TasksAbandoned(status="failed", wire_ids=unfinished))
+        self.parts.abandon(unfinished)
 
     def _rejected(self, invalid: PlanInvalid) -> Ending:
         self.record.plan_valid = False
@@ -237,7 +266,9 @@ class _Run:
         raw = {"framework": self.cell.framework, "mode": self.cell.mode, "raw": self.parts.scenario.reference_plan}
         self.folder.write_json(files.TRACE, {**raw, "problems": problems})
         seq = self.stream.emit(PlanRejected(status="failed", error_code=invalid.code, problems=problems))
-        return self._failed(Attribution(layer="plan", code=invalid.code, message=invalid.message, evidence=[seq]))
+        said = f"the plan is invalid: {len(problems)} {'problem' if len(problems) == 1 else 'problems'}"
+        attribution = Attribution(layer="plan", code=invalid.code, message=said, evidence=[seq])
+        return self._failed(attribution, judged=Verdict(passed=False, reasons=problems))
 
     def _failed(self, attribution: Attribution, judged: Verdict | None = None) -> Ending:
         self.record.verdict = judged or Verdict(passed=False, reasons=[attribution.message])

@@ -39,6 +39,7 @@ class StageRunner:
         )
         record = StageRecord(stage.stage_id, submitted=len(compiled.tasks), depends_on=compiled.depends_on)
         self.record.stages.append(record)
+        record.unfinished = list(compiled.wire_ids.values())  # until it is known better
         record.accepted = self._submit(stage, compiled)
         failure = self._watch(stage, compiled, record) or self._missing_artifacts(stage)
         if failure is not None and stage.submit_policy.stop_on_failure:
@@ -53,6 +54,7 @@ class StageRunner:
             )
             if refused.status_code != 400:
                 raise
+            self.record.stages[-1].unfinished = []
             message = f"stage {stage.stage_id}: the kernel refused the task graph: {refused.message}"
             raise StageFailed(
                 Attribution(layer="submit", code="submit_refused", message=message, evidence=[seq]), stage.stage_id
@@ -81,6 +83,7 @@ class StageRunner:
         envelopes, open_ids = wait_for(
             self.client, compiled.waits(), budget=budget, longest_interval=policy.poll_interval_ms / 1000, seen=seen
         )
+        record.unfinished = open_ids
         for task, wire in compiled.wire_ids.items():
             if wire in envelopes:
                 outcome = task_outcome(stage.stage_id, task, wire, envelopes[wire])

@@ -14,7 +14,7 @@ from pytest_execgo.plan.cell import Cell
 from pytest_execgo.plan.chaos import ChaosProfile
 from pytest_execgo.plan.model import Mode
 from pytest_execgo.scenarios.model import Scenario
-from pytest_execgo.wiring.settings import Settings
+from pytest_execgo.wiring.settings import MOST_REPETITIONS, Settings
 
 INJECTABLE_ACTIONS: frozenset[str] = frozenset()
 """Fault actions that this version can inject."""
@@ -77,7 +77,7 @@ def selector(cell: Cell) -> str:
 
 def _parse_cell(text: str, known: Axes, seed: int | None) -> Cell:
     parts = text.split(":")
-    if len(parts) != 5 or not parts[4].isdecimal():
+    if len(parts) != 5 or not parts[4].isdecimal() or len(parts[4]) > len(str(MOST_REPETITIONS)):
         raise UsageError(
             "unknown_cell",
             f"cell {text!r} is none of the selected ones",

@@ -12,6 +12,7 @@ from pytest_execgo.plan.model import Mode
 
 BACKENDS = ("embedded", "native", "external")
 MODES: tuple[str, ...] = get_args(Mode)
+MOST_REPETITIONS = 10_000
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
 
 
@@ -55,7 +56,7 @@ class Settings:
             frameworks=_names(values["framework"]),
             modes=_names(values["mode"]),
             chaos=_names(values["chaos"]),
-            repeat=_number("repeat", values["repeat"], 1, 10_000),
+            repeat=_number("repeat", values["repeat"], 1, MOST_REPETITIONS),
             seed=_number("seed", values["seed"], 0, 2**63 - 1) if values["seed"] else None,
             cells=_names(values["cell"]),
             backend=backend,

@@ -111,7 +111,7 @@ def test_lines_grow_under_a_partial_name_and_get_their_own_at_the_end(folder: Ru
     assert_true(folder)
 
 
-def test_lines_are_kept_when_what_writes_them_breaks_off(folder: RunFolder) -> None:
+def test_lines_keep_their_working_name_when_what_writes_them_breaks_off(folder: RunFolder) -> None:
     def interrupted() -> None:
         with JsonLines(folder, "timeline.jsonl") as timeline:
             timeline.append({"n": 1})
@@ -119,9 +119,9 @@ def test_lines_are_kept_when_what_writes_them_breaks_off(folder: RunFolder) -> N
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
-    assert names(folder) == ["timeline.jsonl", "workspace"]
-    assert lines(folder.path / "timeline.jsonl") == [{"n": 1}]
-    assert_true(folder)
+    assert names(folder) == ["timeline.jsonl.partial", "workspace"]
+    assert lines(folder.path / "timeline.jsonl.partial") == [{"n": 1}]
+    assert folder.manifest().files == {}
 
 
 def test_no_lines_are_an_empty_file(folder: RunFolder) -> None:

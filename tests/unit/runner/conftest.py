@@ -39,6 +39,7 @@ class Kernel:
 
     envelopes: dict[str, dict[str, Any]] = field(default_factory=dict)
     submitted: list[list[dict[str, Any]]] = field(default_factory=list)
+    deleted: list[str] = field(default_factory=list)
     refuse: Exception | None = None
     down: bool = False
     on_submit: Callable[[Sequence[Mapping[str, Any]]], None] = lambda tasks: None
@@ -56,6 +57,9 @@ class Kernel:
         told = self.envelopes.get(task_id.split(":")[2], {})
         return {**sent, "status": "success", "result": {"ok": True}, **told}
 
+    def delete(self, task_id: str) -> None:
+        self.deleted.append(task_id)
+
     def health(self) -> dict[str, Any]:
         if self.down:
             raise KernelUnreachable("kernel_unreachable", "GET http://kernel.test: Connection refused")
@@ -68,7 +72,7 @@ class Effects:
 
     counts: list[int] = field(default_factory=lambda: [0])
 
-    def applied_effects(self) -> int:
+    def applied_effects(self, run: str | None = None) -> int:
         return self.counts.pop(0) if len(self.counts) > 1 else self.counts[0]
 
 

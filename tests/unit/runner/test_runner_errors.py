@@ -128,7 +128,7 @@ def test_a_kernel_that_refuses_us_is_an_error(world: World, refusal: KernelRefus
 
 
 def test_a_fixtures_service_that_is_gone_is_an_error(world: World) -> None:
-    def gone() -> int:
+    def gone(run: str | None = None) -> int:
         raise StackError("fixtures_unreachable", "the effect sink did not answer")
 
     world.effects.applied_effects = gone  # type: ignore[method-assign]
