@@ -80,7 +80,7 @@ def test_an_interrupted_sweep_says_how_far_it_came(project: Any) -> None:
     stop = "import pytest\n\n\ndef verify(context):\n    raise KeyboardInterrupt\n"
     project.scenario("stop", verifier=stop)
     project.scenario("zz")
-    result = project.run()
+    result = project.pytester.runpytest_subprocess("--execgo-matrix", "--execgo-framework=langgraph")
     assert result.ret == pytest.ExitCode.INTERRUPTED
     result.stdout.fnmatch_lines(["2 of 3 planned cells: 1 passed, 1 inconclusive*"])
     assert (project.summary()["planned"], project.summary()["totals"]["cells"]) == (3, 2)
