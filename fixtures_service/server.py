@@ -22,7 +22,10 @@ def _parser() -> argparse.ArgumentParser:
     add("-addr", "--addr", default=default, metavar="HOST:PORT", help="where to listen (EXECGO_FIXTURES_ADDR; default :8082)")
     add("-data", "--data", type=Path, metavar="DIR", help="folder with another advisories.json")
     add(
-        *("-shutdown-timeout", "--shutdown-timeout"), type=int, default=2, metavar="SECONDS",
+        *("-shutdown-timeout", "--shutdown-timeout"),
+        type=int,
+        default=2,
+        metavar="SECONDS",
         help="for open requests on stop (default 2)",
     )
     add("-ready-fd", "--ready-fd", type=int, metavar="FD", help="descriptor that gets one JSON line with pid and port")

@@ -35,7 +35,7 @@ def measure(record: RunRecord) -> RunMetrics:
         stage_count=len(plan.stages) if plan else None,
         task_count=sum(len(stage.task_graph.tasks) for stage in plan.stages) if plan else None,
         retry_count=_tally(record.outcomes, _retries),
-        timeout_count=_tally(record.outcomes, _timed_out),
+        timeout_count=_timeouts(record),
         runtime_failure_count=_tally(record.outcomes, _failed_in_runtime),
         invalid_action_count=None if record.plan_valid is None else record.invalid_actions,
         artifact_hash_match=_artifact_hash_match(record.artifact_hashes, record.known_hashes),
@@ -90,7 +90,7 @@ def _duration_ns(outcome: TaskOutcome) -> int:
 
 
 def _ran(outcome: TaskOutcome) -> bool:
-    return outcome.started_ns is not None
+    return outcome.started_ns is not None and outcome.finished_ns is not None
 
 
 def _rate(value: bool | None) -> float | None:
@@ -119,8 +119,18 @@ def _retries(outcome: TaskOutcome) -> int:
     return max(outcome.attempt - 1, 0) if _ran(outcome) else 0
 
 
+def _timeouts(record: RunRecord) -> int | None:
+    """Count tasks that their timeout ended, and stages that were given up with tasks unfinished."""
+    tasks = _tally(record.outcomes, _timed_out)
+    return None if tasks is None else tasks + sum(stage.timed_out for stage in record.stages)
+
+
 def _timed_out(outcome: TaskOutcome) -> bool:
-    return _error(outcome).get("code") == "timeout"
+    """Tell whether a task's own timeout ended it: a command that it kills fails as a command does, after just that long."""
+    if _error(outcome).get("code") == "timeout":
+        return True
+    limit = outcome.envelope.get("timeout")
+    return outcome.status == "failed" and isinstance(limit, int) and 0 < limit <= _duration_ns(outcome) / 1e6
 
 
 def _failed_in_runtime(outcome: TaskOutcome) -> bool:

@@ -12,7 +12,13 @@ OUTCOMES = ("passed", "failed", "error", "inconclusive", "skipped")
 
 
 def summarise(
-    results: Iterable[BenchmarkResult], *, sweep_id: str, started_at: str, finished_at: str, wall_time_ms: float
+    results: Iterable[BenchmarkResult],
+    *,
+    sweep_id: str,
+    started_at: str,
+    finished_at: str,
+    wall_time_ms: float,
+    planned: int | None = None,
 ) -> BenchmarkSummary:
     """Take a sweep's runs together, in an order that does not depend on the one in which they ended.
 
@@ -38,6 +44,7 @@ def summarise(
         finished_at=finished_at,
         wall_time_ms=wall_time_ms,
         totals=totals,
+        planned=planned,
         groups=groups,
         runs=runs,
     )

@@ -38,7 +38,8 @@ def main(argv: Sequence[str]) -> int:
     try:
         return command(rest)
     except ExecGoError as error:
-        print(f"error: {error}", file=sys.stderr)
+        said = str(error).replace("--execgo-", "--")  # here, options have no prefix
+        print(f"error: {said}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

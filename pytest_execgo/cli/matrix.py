@@ -6,6 +6,8 @@ import argparse
 import time
 from pathlib import Path
 
+from pytest_execgo.core.errors import ExecGoError
+from pytest_execgo.plan.cell import Cell
 from pytest_execgo.plan.result import BenchmarkResult
 from pytest_execgo.reporting.terminal import sweep_table
 from pytest_execgo.wiring.options import OPTIONS, effective
@@ -35,21 +37,37 @@ def run_all(sweep: Sweep) -> tuple[list[BenchmarkResult], int]:
     """Run every cell, a line each, write the summary, print its table; return the results and the exit code."""
     results: list[BenchmarkResult] = []
     started_ns = time.time_ns()
-    with sweep:
-        for cell in sweep.cells:
-            planned = sweep.planned(cell)
-            result = not_run(cell, "skipped", planned.excluded) if planned.excluded else sweep.run(cell)
-            results.append(result)
-            wall = result.metrics.wall_time_ms
-            print(f"{result.outcome:<12} {cell}{'' if wall is None else f'  {wall:.0f} ms'}", flush=True)
-            if result.outcome in ("error", "inconclusive", "skipped"):
-                print(f"  {result.error}", flush=True)
-    summary = write_summary(sweep.settings, sweep.sweep_id, results, started_ns=started_ns, finished_ns=time.time_ns())
-    print()
-    for line in sweep_table(summary):
-        print(line)
-    print(f"summary: {sweep.settings.out / 'benchmark-summary.md'}")
+    sweep.check()
+    try:
+        with sweep:
+            for cell in sweep.cells:
+                result = _run(sweep, cell)
+                results.append(result)
+                wall = result.metrics.wall_time_ms
+                print(f"{result.outcome:<12} {cell}{'' if wall is None else f'  {wall:.0f} ms'}", flush=True)
+                if result.outcome in ("error", "inconclusive", "skipped"):
+                    print(f"  {result.error}", flush=True)
+    finally:  # an interrupted sweep keeps what it found
+        planned = len(sweep.cells)
+        summary = write_summary(
+            sweep.settings, sweep.sweep_id, results, started_ns=started_ns, finished_ns=time.time_ns(), planned=planned
+        )
+        print()
+        for line in sweep_table(summary):
+            print(line)
+        print(f"summary: {sweep.settings.out / 'benchmark-summary.md'}")
     return results, exit_code(results)
+
+
+def _run(sweep: Sweep, cell: Cell) -> BenchmarkResult:
+    """Run one cell; what keeps it from running is its result, not the end of the sweep."""
+    excluded = sweep.planned(cell).excluded
+    if excluded:
+        return not_run(cell, "skipped", excluded)
+    try:
+        return sweep.run(cell)
+    except ExecGoError as error:
+        return not_run(cell, "error", str(error))
 
 
 def list_cells(sweep: Sweep) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from itertools import islice
 from typing import Any, Literal, Protocol
 
 from pytest_execgo.client.kernel import KernelRefused, KernelUnreachable, Waited
@@ -81,7 +82,7 @@ def _be_told(kernel: Kernel, watch: Watch, deadline: float) -> None:
             return
         until: Literal["all", "any"] = "all" if busy else "any"
         seconds = min(_BUSY if busy else _IDLE, deadline - now)
-        answer = kernel.wait(watch.open[:_BATCH], seconds, until=until)
+        answer = kernel.wait(list(islice(watch.open, _BATCH)), seconds, until=until)
         busy = False
         for envelope in answer.tasks:
             if (task := str(envelope.get("id"))) in watch.tasks:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import requests
 
+from pytest_execgo.client.transport import cause
 from pytest_execgo.core.errors import StackError
 
 
@@ -20,15 +21,15 @@ class FixturesClient:
         """Close the connection."""
         self._session.close()
 
-    def applied_effects(self) -> int:
-        """Return how many effects the sink has applied since it started, or was reset."""
+    def applied_effects(self, run: str | None = None) -> int:
+        """Return how many effects the sink has applied since it was reset: all, or those whose key begins with `run`."""
         try:
-            response = self._session.get(f"{self.url}/effects", timeout=self._timeout)
+            response = self._session.get(f"{self.url}/effects", params={"run": run} if run else None, timeout=self._timeout)
             response.raise_for_status()
             return len(response.json()["effects"])
-        except (requests.RequestException, KeyError, ValueError) as error:
+        except (requests.RequestException, KeyError, TypeError, ValueError) as error:
             raise StackError(
                 "fixtures_unreachable",
-                f"the effect sink at {self.url}/effects did not answer: {error}",
+                f"the effect sink at {self.url}/effects did not answer: {cause(error)}",
                 "is the fixtures service up?",
             ) from error

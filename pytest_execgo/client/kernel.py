@@ -9,7 +9,9 @@ from urllib.parse import quote
 
 import requests
 
+from pytest_execgo.client.transport import cause
 from pytest_execgo.core.errors import ExecGoError
+from pytest_execgo.core.jsonio import loads
 
 
 class KernelUnreachable(ExecGoError):
@@ -98,27 +100,28 @@ class KernelClient:
         return self._call("GET", "/metrics")
 
     def _call(self, method: str, path: str, body: Any = None, *, timeout: float | None = None) -> dict[str, Any]:
-        try:
-            response = self._session.request(method, self.url + path, json=body, timeout=timeout or self._timeout)
-        except requests.RequestException as error:
-            raise KernelUnreachable("kernel_unreachable", f"{method} {self.url}{path}: {_cause(error)}") from error
+        response = self._send(method, self.url + path, body, timeout or self._timeout)
         if response.status_code == 204:
             return {}
         try:
-            answer = response.json()
-        except requests.JSONDecodeError as error:
-            text = response.text[:200]
-            raise KernelRefused(
-                "bad_answer",
-                f"{method} {path}: status {response.status_code}, not JSON: {text!r}",
-                status_code=response.status_code,
-            ) from error
+            answer = loads(response.content)
+        except ValueError as error:
+            begin = response.content[:200].decode("utf-8", "replace")
+            what = f"{method} {path}: status {response.status_code}, no usable JSON ({error}): {begin!r}"
+            raise KernelRefused("bad_answer", what, status_code=response.status_code) from error
         if response.status_code >= 400:
-            said = answer.get("error", answer) if isinstance(answer, dict) else answer
-            raise KernelRefused("refused", str(said), status_code=response.status_code)
+            raise KernelRefused("refused", _said(answer), status_code=response.status_code)
         if not isinstance(answer, dict):
             raise KernelRefused("bad_answer", f"{method} {path}: expected a JSON object", status_code=response.status_code)
         return answer
+
+    def _send(self, method: str, url: str, body: Any, timeout: float) -> requests.Response:
+        try:
+            request = self._session.prepare_request(requests.Request(method, url, json=body))
+            request.url = url  # as it stands: requests would decode %2E, and a server would take `..` for its parent
+            return self._session.send(request, timeout=timeout, allow_redirects=False)
+        except requests.RequestException as error:
+            raise KernelUnreachable("kernel_unreachable", f"{method} {url}: {cause(error)}") from error
 
 
 def _segment(task_id: str) -> str:
@@ -127,10 +130,7 @@ def _segment(task_id: str) -> str:
     return encoded.replace(".", "%2E") if encoded in (".", "..") else encoded
 
 
-def _cause(error: BaseException) -> str:
-    """Return the innermost reason of a requests error: 'Connection refused' rather than the pool's repr."""
-    reason = getattr(error.args[0], "reason", None) if error.args else None
-    inner = reason or error
-    while inner.__cause__ or inner.__context__:
-        inner = inner.__cause__ or inner.__context__
-    return getattr(inner, "strerror", None) or str(inner) or type(inner).__name__
+def _said(answer: Any) -> str:
+    """Return the message of an error's body: `{"error": "…"}`, or `{"error": {"message": "…"}}`."""
+    error = answer.get("error", answer) if isinstance(answer, dict) else answer
+    return str(error.get("message", error) if isinstance(error, dict) else error)

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 TERMINAL = frozenset({"success", "failed", "skipped"})
 
 _FIRST = 0.002
-_GROWTH = 1.4
+_GROWTH = 1.2
 _SURVEY = 0.25  # seconds between looks at every task, which only the timeline needs
 
 
@@ -31,8 +31,8 @@ class Watch:
         self.tasks = tasks
         self.seen = seen
         self.known: dict[str, dict[str, Any]] = {}
-        self.open = list(tasks)
-        self.sinks = [task for task in tasks if task not in waited_for]
+        self.open = dict.fromkeys(tasks)  # an ordered set
+        self.sinks = dict.fromkeys(task for task in tasks if task not in waited_for)  # the open ones
 
     def look(self, task: str) -> bool:
         """Ask about one task; tell whether its status is new."""
@@ -45,7 +45,8 @@ class Watch:
         if changed:
             self.seen(task, envelope)
         if envelope.get("status") in TERMINAL and task in self.open:
-            self.open.remove(task)
+            del self.open[task]
+            self.sinks.pop(task, None)
         return changed
 
     def survey(self) -> bool:
@@ -57,11 +58,14 @@ class Watch:
         return moved
 
     def probe(self) -> bool:
-        """Ask about the one task that is worth asking about: a sink that is open, else anything open."""
-        if not self.open:
-            return False
-        target = next((task for task in self.sinks if task in self.open), self.open[0])
-        return self.look(target)
+        """Ask about what is worth asking about, a sink that is open, else anything open, until one of them is not terminal."""
+        moved = False
+        while self.open:
+            target = next(iter(self.sinks or self.open))
+            moved = self.look(target) or moved
+            if target in self.open:
+                break
+        return moved
 
 
 def wait_for(
@@ -75,7 +79,7 @@ def wait_for(
     """Poll until every task is terminal or `budget` seconds have passed.
 
     `tasks` maps each wire id, in topological order, to the ids it waits for. A graph is over when its sinks are, so one
-    sink is asked about per tick; `longest_interval` (seconds) caps the back-off. `seen` is told every new status.
+    open sink is asked about per tick; `longest_interval` (seconds) caps the back-off. `seen` is told every new status.
     Returns the last envelope of each task, and the ids that are not terminal.
     """
     watch = Watch(source, tasks, seen)
@@ -89,9 +93,8 @@ def poll(watch: Watch, *, deadline: float, longest_interval: float) -> None:
     interval = _FIRST
     while watch.open:
         moved = watch.probe()
-        if all(sink not in watch.open for sink in watch.sinks) or time.monotonic() >= next_survey:
-            while watch.survey():
-                moved = True
+        if time.monotonic() >= next_survey:
+            moved = watch.survey() or moved  # once: parents stand before their children, and the budget holds
             next_survey = time.monotonic() + _SURVEY
         if not watch.open:
             break
@@ -99,5 +102,5 @@ def poll(watch: Watch, *, deadline: float, longest_interval: float) -> None:
         if now >= deadline:
             watch.survey()
             break
-        interval = _FIRST if moved else min(interval * _GROWTH, longest_interval)
+        interval = min(_FIRST if moved else interval * _GROWTH, longest_interval)
         time.sleep(max(0.0, min(interval, deadline - now)))

@@ -33,6 +33,7 @@ from pytest_execgo.kernel.waiting import Waiters
 
 _FIRST_BACKOFF = 0.1  # seconds; doubled after each attempt
 _MAX_BACKOFF = 10.0
+_LONGEST_TIMEOUT = 365 * 86400.0  # seconds; clocks and sockets below take no more than some decades
 
 
 def backoff(attempts: int) -> float:
@@ -225,7 +226,7 @@ class Scheduler:
         attempt = Attempt(
             node.record.spec,
             node.attempts,
-            spec.timeout / 1000 if spec.timeout > 0 else None,
+            min(spec.timeout / 1000, _LONGEST_TIMEOUT) if spec.timeout > 0 else None,
             lambda outcome: self._show(node, outcome, now),
             lambda: node.cancelled,
             node.interruptions,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TextIO
 
-from pytest_execgo.core.errors import UsageError
+from pytest_execgo.core.errors import ExecGoError, UsageError
 from pytest_execgo.core.files import checked_name, write_atomic
 from pytest_execgo.core.jsonio import dumps
 from pytest_execgo.observability.clock import rfc3339
@@ -49,8 +50,12 @@ class RunFolder:
         self._hashes[name] = hashlib.sha256(data.encode("utf-8", "backslashreplace")).hexdigest()
 
     def write_json(self, name: str, value: Any) -> None:
-        """Write one artifact as indented JSON."""
-        self.write(name, dumps(value, indent=2) + "\n")
+        """Write one artifact as indented JSON; `ExecGoError` when the value is none."""
+        try:
+            text = dumps(value, indent=2)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ExecGoError("not_json", f"{name} can't be written: {error}", "it must hold JSON values alone") from error
+        self.write(name, text + "\n")
 
     def adopt(self, name: str, path: Path) -> None:
         """Give a finished file its artifact name."""
@@ -63,7 +68,7 @@ class RunFolder:
 
 
 class JsonLines:
-    """A JSONL artifact: grows under `<name>.partial`, so that a killed run leaves what it knew, and gets its name when closed."""
+    """A JSONL artifact: grows under `<name>.partial`, so that a killed run leaves what it knew, and gets its name when done."""
 
     def __init__(self, folder: RunFolder, name: str) -> None:
         self._folder = folder
@@ -80,8 +85,11 @@ class JsonLines:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._file.flush()
+        os.fsync(self._file.fileno())  # else a crash of the machine leaves the name without its lines
         self._file.close()
-        self._folder.adopt(self._name, self._partial)
+        if kind is None:
+            self._folder.adopt(self._name, self._partial)
 
 
 class TimelineWriter:

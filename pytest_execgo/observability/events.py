@@ -129,6 +129,14 @@ class ArtifactsMissing(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TasksAbandoned(Event):
+    """Tasks that were not over when the run gave up: their records were deleted; what runs may go on for a while."""
+
+    phase: ClassVar[Phase] = "poll"
+    wire_ids: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FailureAttributed(Event):
     """What failed was classified."""
 

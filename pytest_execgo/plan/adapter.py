@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from pytest_execgo.plan.model import Mode, PlanContext, StandardPlan
 
@@ -30,6 +30,7 @@ class PlannedRun:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
+@runtime_checkable
 class Adapter(Protocol):
     """One agent framework."""
 

@@ -11,13 +11,19 @@ from pytest_execgo.plan.verdict import TaskOutcome, Verdict
 
 @dataclass(slots=True)
 class StageRecord:
-    """One submission of one stage. `depends_on` maps each task to the tasks of this stage that it waits for (plan ids)."""
+    """One submission of one stage. `depends_on` maps each task to the tasks of this stage that it waits for (plan ids).
+
+    `timed_out` tells that its budget was spent before its tasks were over; `unfinished` holds the global ids of tasks that
+    were not terminal when the stage was given up, and could not be cancelled.
+    """
 
     stage_id: str
     submitted: int
     accepted: int = 0
     depends_on: dict[str, tuple[str, ...]] = field(default_factory=dict)
     outcomes: list[TaskOutcome] = field(default_factory=list)
+    timed_out: bool = False
+    unfinished: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)

@@ -104,13 +104,17 @@ class BenchmarkRunRequest(Document):
 
 
 class BenchmarkSummary(Document):
-    """A sweep's `benchmark-summary.json`: totals, one line a group of repetitions, and every run."""
+    """A sweep's `benchmark-summary.json`: totals, one line a group of repetitions, and every run.
+
+    `planned` is how many cells were to be run, where that is known: more than `totals` counts when the sweep was broken off.
+    """
 
     sweep_id: Name
     started_at: str
     finished_at: str
     wall_time_ms: float
     totals: dict[str, int]
+    planned: int | None = None
     groups: list[GroupSummary]
     runs: list[BenchmarkResult]
 

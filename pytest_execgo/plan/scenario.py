@@ -40,10 +40,12 @@ class ScenarioSpec(Document):
     seed: int = Field(description="Seed of everything random in the scenario, unless a run is given another.")
     objective: Annotated[str, Field(min_length=1)] = Field(description="The task that the planner is given.")
     input: dict[str, Any] = Field(default_factory=dict, description="Data that the planner and the verifier get.")
-    prompt_pack: PromptFiles = Field(description="Files with the prompts for a live planner.")
+    prompt_pack: PromptFiles | None = Field(default=None, description="Files with the prompts for a live planner.")
     fixtures: str | None = Field(default=None, description="Folder whose contents are laid into the run's workspace.")
     expected: dict[str, Any] | str = Field(
-        default_factory=dict, description="What the verifier compares with: the data itself, or a file that holds it."
+        default_factory=dict,
+        description="What the verifier compares with: the data itself, or a file that holds it. Its `artifact_sha256` "
+        "(artifact name to SHA-256, hex) feeds the metric `artifact_hash_match`.",
     )
     verifier: str = Field(description="`file.py:function` in this folder, or the name of a verifier that a plugin registered.")
     allowed_tools: Annotated[list[str], Field(min_length=1)] = Field(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,16 +21,22 @@ _WHAT = {"scenarios": "scenario", "frameworks": "framework", "modes": "mode", "c
 def generate(session: ExecGoSession, metafunc: pytest.Metafunc) -> None:
     """Parametrise a test that asks for a cell, or for axes of its own choice."""
     try:
-        wanted = constraints(session, metafunc.definition)
-        if "execgo_cell" in metafunc.fixturenames:
-            _cells(session, metafunc, wanted)
-            return
-        for fixture, name in zip(AXIS_FIXTURES, MARK_ARGUMENTS, strict=True):
-            if fixture in metafunc.fixturenames:
-                values = [value for value in getattr(session.sweep.axes, name) if value in wanted.get(name, (value,))]
-                metafunc.parametrize(fixture, values, indirect=True)
+        _generate(session, metafunc)
+        return
     except UsageError as error:
-        pytest.fail(str(error), pytrace=False)
+        said = str(error)
+    pytest.fail(said, pytrace=False)
+
+
+def _generate(session: ExecGoSession, metafunc: pytest.Metafunc) -> None:
+    wanted = constraints(session, metafunc.definition)
+    if "execgo_cell" in metafunc.fixturenames:
+        _cells(session, metafunc, wanted)
+        return
+    for fixture, name in zip(AXIS_FIXTURES, MARK_ARGUMENTS, strict=True):
+        if fixture in metafunc.fixturenames:
+            values = [value for value in getattr(session.sweep.axes, name) if value in wanted.get(name, (value,))]
+            metafunc.parametrize(fixture, values, indirect=True)
 
 
 def constraints(session: ExecGoSession, definition: pytest.Item) -> dict[str, tuple[str, ...]]:
@@ -52,8 +59,16 @@ def _listed(value: Any) -> tuple[str, ...]:
 
 def _cells(session: ExecGoSession, metafunc: pytest.Metafunc, wanted: Mapping[str, tuple[str, ...]]) -> None:
     own = getattr(metafunc.module, "execgo_scenario_id", None)
-    cells = [cell for cell in session.sweep.cells if own in (None, cell.scenario) and _within(cell, wanted)]
+    cells = [cell for cell in _offered(session, wanted) if own in (None, cell.scenario) and _within(cell, wanted)]
     metafunc.parametrize("execgo_cell", [_param(session, cell, own) for cell in cells], indirect=True)
+
+
+def _offered(session: ExecGoSession, wanted: Mapping[str, tuple[str, ...]]) -> list[Cell]:
+    """Return the sweep's cells. A scenario that a marker names may be any, unless the options chose scenarios themselves."""
+    sweep = session.sweep
+    if "scenarios" in wanted and session.settings.scenarios == ("all",) and not session.settings.cells:
+        return replace(sweep.axes, scenarios=wanted["scenarios"]).cells()
+    return sweep.cells
 
 
 def _within(cell: Cell, wanted: Mapping[str, tuple[str, ...]]) -> bool:

@@ -19,6 +19,21 @@ def test_plan(execgo_run: BenchmarkResult) -> None:
     execgo_run.raise_for_verdict()
 
 
+class StrayScenario(pytest.File):
+    """A scenario file that is not where scenarios are looked for."""
+
+    @classmethod
+    def of(cls, parent: pytest.Collector, path: Path) -> Self:
+        """Build the node."""
+        node: Self = cls.from_parent(parent, path=path)
+        return node
+
+    def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
+        """Say where scenarios belong."""
+        place = self.config.rootpath / "scenarios"
+        raise self.CollectError(f"{self.path}: no scenario of this project\n  hint: scenarios live in {place}/<id>/")
+
+
 class ScenarioModule(pytest.Module):
     """A module whose object is made from a scenario, not imported."""
 

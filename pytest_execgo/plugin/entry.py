@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from pytest_execgo.plan.stack import Stack
     from pytest_execgo.plugin.session import ExecGoSession
 
-SCENARIO_FILES = ("scenario.yaml", "scenario.yml", "scenario.json", "scenario.toml")
 AXIS_FIXTURES = ("execgo_scenario", "execgo_framework", "execgo_mode", "execgo_chaos")
 
 
@@ -90,7 +88,7 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 
 def pytest_cmdline_main(config: pytest.Config) -> int | None:
     """With `--execgo-dry-run`, list the cells and run nothing."""
-    if not config.getoption("execgo_dry_run"):
+    if not (config.getoption("execgo_dry_run") or os.environ.get("PYTEST_EXECGO_DRY_RUN")):
         return None
     from pytest_execgo.plugin.dryrun import list_cells
 
@@ -107,11 +105,6 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(config.stash[DOOR], "execgo-door")
     if config.getoption("execgo_matrix") or config.getini("execgo_matrix") or os.environ.get("PYTEST_EXECGO_MATRIX"):
         session_of(config).enter_matrix()
-
-
-def pytest_ignore_collect(collection_path: Path) -> bool | None:
-    """Leave a scenario's own folders alone: the projects and tests in there are its data."""
-    return True if any((collection_path.parent / name).is_file() for name in SCENARIO_FILES) and collection_path.is_dir() else None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

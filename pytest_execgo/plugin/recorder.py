@@ -9,6 +9,7 @@ import pytest
 
 from pytest_execgo.core.errors import UsageError
 from pytest_execgo.core.jsonio import read_json
+from pytest_execgo.observability.artifacts import RESULT
 from pytest_execgo.plan.cell import Cell
 from pytest_execgo.plan.result import BenchmarkResult
 from pytest_execgo.plugin.properties import cell_from
@@ -44,8 +45,17 @@ class Recorder:
     def take_crash(self, nodeid: str, report: pytest.TestReport, cells: Iterable[Cell]) -> None:
         """Record a cell whose worker died: its report carries nothing but the test's id."""
         for cell in cells:
-            if nodeid.endswith(f"::test_plan[{cell.axes}]") and f"/{cell.scenario}/" in f"/{nodeid}":
+            in_matrix = nodeid.endswith(f"::test_plan[{cell.axes}]") and f"/{cell.scenario}/" in f"/{nodeid}"
+            if in_matrix or nodeid.endswith(f"[{cell.scenario}-{cell.axes}]"):
                 self._add(nodeid, not_run(cell, "error", str(report.longrepr)))
+
+    def complete(self, out: Path, sweep_id: str) -> None:
+        """Add what workers of this sweep finished but no longer reported: an interrupted controller hears only some of them."""
+        for path in sorted(out.glob(f"*/{RESULT}")):
+            if str(path) not in self._found and sweep_id in path.read_text("utf-8", "replace"):
+                result = BenchmarkResult.model_validate(read_json(path))
+                if result.sweep_id == sweep_id:
+                    self._add(str(path), result)
 
     def _add(self, key: str, result: BenchmarkResult) -> None:
         if key not in self._found:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import shlex
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,14 +13,16 @@ import pytest
 
 from pytest_execgo.client.kernel import KernelClient
 from pytest_execgo.core.errors import ExecGoError, UsageError, VerificationFailed
+from pytest_execgo.plan.adapter import Adapter
 from pytest_execgo.plan.cell import Cell
 from pytest_execgo.plan.result import BenchmarkResult
 from pytest_execgo.plan.stack import Stack
 from pytest_execgo.plugin import texts
-from pytest_execgo.plugin.collection import ScenarioModule
+from pytest_execgo.plugin.collection import ScenarioModule, StrayScenario
 from pytest_execgo.plugin.properties import cell_of, cell_properties, result_properties
 from pytest_execgo.plugin.recorder import Recorder
 from pytest_execgo.reporting.terminal import sweep_table
+from pytest_execgo.scenarios.catalogue import FILE_NAMES, discover
 from pytest_execgo.wiring.options import OPTIONS, effective
 from pytest_execgo.wiring.settings import Settings
 from pytest_execgo.wiring.sweep import Sweep, writable, write_summary
@@ -33,11 +37,58 @@ class CellError(ExecGoError):
 def settings_of(config: pytest.Config) -> Settings:
     """Read the configuration; a bad value is a `pytest.UsageError`."""
     given = {option.name: config.getoption(option.dest) for option in OPTIONS}
+    if given["out"]:
+        given["out"] = str(config.invocation_params.dir / given["out"])  # as pytest's own options of that kind
     ini = {option.name: str(config.getini(option.dest)) for option in OPTIONS if option.in_ini}
     try:
-        return Settings.parse(effective(given, ini), config.rootpath)
+        _check_separate_paths(config)
+        return Settings.parse(effective(given, ini), project_root(config))
     except UsageError as error:
         raise pytest.UsageError(str(error)) from error
+
+
+def project_root(config: pytest.Config) -> Path:
+    """Return the project's folder: the nearest one, from where pytest was called upwards, that has scenarios; else pytest's."""
+    here = config.invocation_params.dir
+    for folder in (here, *here.parents):
+        if discover([folder / "scenarios"]):
+            return folder
+        if folder == config.rootpath:
+            break
+    return config.rootpath if here.is_relative_to(config.rootpath) else here
+
+
+def _check_separate_paths(config: pytest.Config) -> None:
+    """Refuse `--execgo-out DIR` for a DIR that exists: pytest would take it for a test path, and another folder for its root."""
+    words = [str(word) for word in config.invocation_params.args]
+    for option, value in itertools.pairwise(words):
+        if option in ("--execgo-out", "--execgo-bin") and (config.invocation_params.dir / value).exists():
+            raise UsageError("separate_path", f"pytest takes {value!r} after {option} for a test path", f"write {option}={value}")
+
+
+def build_sweep(config: pytest.Config, settings: Settings, sweep_id: str | None = None) -> Sweep:
+    """Build the sweep of this process, with what other plugins and conftest files add."""
+    worker = getattr(config, "workerinput", {}).get("workerid", "main")
+    try:
+        frameworks = _added(config.hook.pytest_execgo_frameworks(config=config), "pytest_execgo_frameworks", Adapter)
+        verifiers = _added(config.hook.pytest_execgo_verifiers(config=config), "pytest_execgo_verifiers", Callable)
+        return Sweep(settings, sweep_id=sweep_id, worker=worker, frameworks=frameworks, verifiers=verifiers)
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from error
+
+
+def _added(answers: Iterable[Any], hook: str, kind: Any) -> dict[str, Any]:
+    """Merge what implementations of a hook returned, checked: names to things of one kind."""
+    merged: dict[str, Any] = {}
+    for answer in answers:
+        if not isinstance(answer, Mapping):
+            raise UsageError("bad_hook", f"{hook} returned {type(answer).__name__}", "return a mapping from names to objects")
+        for name, thing in answer.items():
+            if not isinstance(thing, kind):
+                said = f"{hook}: {name!r} is no {kind.__name__.lower()}: {thing!r}"
+                raise UsageError("bad_hook", said, f"see {hook} in pytest_execgo/plugin/hookspecs.py")
+            merged[str(name)] = thing
+    return merged
 
 
 class ExecGoSession:
@@ -50,24 +101,15 @@ class ExecGoSession:
         self.recorder = Recorder(config)
         self._opened_ns = opened_ns
         self._table: list[str] = []
+        self._planned: int | None = None
+        self._only_scenarios = False
         self._is_worker = hasattr(config, "workerinput")
 
     @classmethod
     def create(cls, config: pytest.Config, sweep_id: str, opened_ns: int) -> Self:
         """Build the session from pytest's configuration and what other plugins add."""
         settings = settings_of(config)
-        worker = getattr(config, "workerinput", {}).get("workerid", "main")
-        try:
-            frameworks = {
-                name: adapter for added in config.hook.pytest_execgo_frameworks(config=config) for name, adapter in added.items()
-            }
-            verifiers = {
-                name: judge for added in config.hook.pytest_execgo_verifiers(config=config) for name, judge in added.items()
-            }
-            sweep = Sweep(settings, sweep_id=sweep_id, worker=worker, frameworks=frameworks, verifiers=verifiers)
-        except UsageError as error:
-            raise pytest.UsageError(str(error)) from error
-        return cls(config, settings, sweep, opened_ns)
+        return cls(config, settings, build_sweep(config, settings, sweep_id), opened_ns)
 
     def enter_matrix(self) -> None:
         """Check every axis before anything is collected; without paths of the user's, collect exactly the scenarios."""
@@ -80,20 +122,34 @@ class ExecGoSession:
         except UsageError as error:
             raise pytest.UsageError(str(error)) from error
         if self.config.args_source is not pytest.Config.ArgsSource.ARGS:
+            self._only_scenarios = True
             self.config.args = [str(file) for scenario, file in self.sweep.catalogue.files.items() if scenario in scenarios]
 
     # -- collection ---------------------------------------------------------------------------------------------------
 
     def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
         """Collect a scenario's file as a module of its own."""
-        scenario = self.sweep.scenario_at(file_path) if self.settings.matrix else None
-        return None if scenario is None else ScenarioModule.of(parent, file_path, scenario, self.sweep)
+        if not self.settings.matrix or file_path.name not in FILE_NAMES:
+            return None
+        scenario = self.sweep.scenario_at(file_path)
+        return (
+            StrayScenario.of(parent, file_path) if scenario is None else ScenarioModule.of(parent, file_path, scenario, self.sweep)
+        )
+
+    def pytest_ignore_collect(self, collection_path: Path) -> bool | None:
+        """Leave the folders of a scenario alone: the projects and tests in there are its data."""
+        places = {file.parent for file in self.sweep.catalogue.files.values()} if self.settings.matrix else ()
+        return True if collection_path.parent in places and collection_path.is_dir() else None
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Count the cells that are to be run (an xdist controller collects none; it learns the number from its workers)."""
+        self._planned = sum(any(name == "execgo.cell_id" for name, _ in item.user_properties) for item in session.items)
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Let every report say which cell it is of, even when the cell never ran."""
+        """Let every report say which cell it is to run, even when the cell never ran."""
         for item in items:
             cell = cell_of(item)
-            if cell is not None:
+            if cell is not None and "execgo_run" in getattr(item, "fixturenames", ()):
                 item.user_properties.extend(cell_properties(cell))
 
     def pytest_report_header(self) -> list[str]:
@@ -102,7 +158,8 @@ class ExecGoSession:
             return []
         s = self.settings
         out = texts.short_path(s.out, self.config.invocation_params.dir)
-        return [f"execgo: {len(self.sweep.cells)} cells, backend {s.backend}, artifacts in {out}"]
+        whose = "of this project" if self.sweep.own else "built in"
+        return [f"execgo: {len(self.sweep.cells)} cells, scenarios {whose}, backend {s.backend}, artifacts in {out}"]
 
     # -- running ------------------------------------------------------------------------------------------------------
 
@@ -133,9 +190,13 @@ class ExecGoSession:
         """Give a failing cell its own text in place of a traceback."""
         report = yield
         error = call.excinfo.value if call.excinfo is not None else None
+        result = item.stash.get(RESULT, None)
+        own = not isinstance(item.parent, ScenarioModule)
+        rerun = shlex.join(["pytest", item.nodeid]) if own else texts.rerun_command(result, self.settings) if result else ""
         if isinstance(error, VerificationFailed | ExecGoError):
-            result = item.stash.get(RESULT, None)
-            report.longrepr = texts.explain(error, result, self.settings) if result is not None else str(error)
+            report.longrepr = texts.explain(result, rerun) if result is not None else str(error)
+        elif error is not None and report.failed and result is not None:
+            report.sections.append(("execgo", f"artifacts    {result.artifacts.run_dir}\nrun again    {rerun}"))
         return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -144,9 +205,15 @@ class ExecGoSession:
             self.recorder.take(report)
 
     @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
+        """Learn how many cells there are, when scenarios are all that is collected."""
+        if self._only_scenarios:
+            self._planned = len(ids)
+
+    @pytest.hookimpl(optionalhook=True)
     def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport) -> None:
         """Record the cell that an xdist worker died with."""
-        self.recorder.take_crash(crashitem, report, self.sweep.cells if self.settings.matrix else [])
+        self.recorder.take_crash(crashitem, report, self.sweep.cells)
 
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
         """With -v, say what a passed cell took."""
@@ -162,10 +229,18 @@ class ExecGoSession:
     def pytest_sessionfinish(self) -> None:
         """Take the stack down; aggregate what was recorded."""
         self.sweep.close()
-        if self._is_worker or not self.recorder.results:
+        if self._is_worker:
+            return
+        self.recorder.complete(self.settings.out, self.sweep.sweep_id)
+        if not self.recorder.results:
             return
         summary = write_summary(
-            self.settings, self.sweep.sweep_id, self.recorder.results, started_ns=self._opened_ns, finished_ns=time.time_ns()
+            self.settings,
+            self.sweep.sweep_id,
+            self.recorder.results,
+            started_ns=self._opened_ns,
+            finished_ns=time.time_ns(),
+            planned=self._planned,
         )
         self._table = sweep_table(summary)
         self.config.hook.pytest_execgo_sweep_finished(config=self.config, summary=summary)

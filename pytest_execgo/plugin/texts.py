@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pytest_execgo.core.errors import ExecGoError, VerificationFailed
 from pytest_execgo.plan.result import BenchmarkResult
 from pytest_execgo.reporting import columns
 from pytest_execgo.reporting.failure import failure_text
@@ -21,11 +20,11 @@ def short_path(path: Path, start: Path) -> str:
     return str(path.relative_to(start)) if path.is_relative_to(start) else str(path)
 
 
-def explain(error: VerificationFailed | ExecGoError, result: BenchmarkResult, settings: Settings) -> str:
+def explain(result: BenchmarkResult, rerun: str) -> str:
     """Return what a failing cell prints: verdict, attribution, last events, artifacts, the command that runs it again."""
     timeline = Path(result.artifacts.run_dir) / "timeline.jsonl"
     rows = [json.loads(line) for line in timeline.read_text("utf-8").splitlines()] if timeline.is_file() else []
-    return failure_text(result, rows, rerun_command(result, settings))
+    return failure_text(result, rows, rerun)
 
 
 def rerun_command(result: BenchmarkResult, settings: Settings) -> str:
@@ -39,6 +38,7 @@ def rerun_command(result: BenchmarkResult, settings: Settings) -> str:
         ("url", settings.url),
         ("runtime-url", settings.runtime_url),
         ("fixtures-url", settings.fixtures_url),
+        ("out", settings.out if settings.out != settings.root / "var/runs" else None),
     ):
         if value is not None:
             words.append(f"--execgo-{option}={value}")

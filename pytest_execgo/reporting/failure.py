@@ -13,7 +13,7 @@ from pytest_execgo.reporting.timeline import row_at, rows_of, start_of, what_hap
 
 _LABEL = 13
 _WIDTH = 100  # characters of what stands beside a label
-_REASONS = 5
+_REASONS = 17  # lines of reasons
 _REASON_LINES = 3
 _EVIDENCE = 5
 _EVENTS = 8
@@ -22,11 +22,13 @@ _EVENTS = 8
 def failure_text(result: BenchmarkResult, timeline: Sequence[Mapping[str, Any]], rerun: str) -> str:
     """Return what to print for a cell that did not pass: at most 40 lines, whatever the run left behind.
 
-    In this order: outcome and reasons, attribution with its evidence, the last events of the timeline (rows of
-    `timeline.jsonl`) with their time in the run, the artifacts' folder, and `rerun`, the command that runs the cell again.
+    In this order: the outcome with its first reason (the line that pytest's short summary shows), outcome and reasons,
+    attribution with its evidence, the last events of the timeline (rows of `timeline.jsonl`) with their time in the run, the
+    artifacts' folder, and `rerun`, the command that runs the cell again.
     What is cut says how much of it was; the full texts are in `result.json`.
     """
     start = start_of(timeline)
+    first = next(iter(reasons(result)), "no reason was given")
     blocks: list[tuple[str, list[str]]] = [
         ("outcome", [f"{result.outcome}, {result.cell}, backend {one_line(result.backend, 40)}"]),
         ("reasons", _reasons(result)),
@@ -38,17 +40,19 @@ def failure_text(result: BenchmarkResult, timeline: Sequence[Mapping[str, Any]],
         ("artifacts", [one_line(result.artifacts.run_dir)]),
         ("run again", [one_line(rerun)]),
     ]
-    return "\n".join(line for label, lines in blocks for line in _block(label, lines))
+    told = [line for label, lines in blocks for line in _block(label, lines)]
+    return "\n".join([f"{result.outcome}: {one_line(first, _WIDTH)}", *told])
 
 
 def _reasons(result: BenchmarkResult) -> list[str]:
     found = reasons(result)
-    lines = []
-    for reason in found[:_REASONS]:
+    lines: list[str] = []
+    for shown, reason in enumerate(found):
         beside = wrapped(reason, _WIDTH, _REASON_LINES)
+        if len(lines) + len(beside) > _REASONS:
+            lines.append(f"… and {counted(len(found) - shown, 'more reason')}, in result.json")
+            break
         lines += [f"{'  ' if index else '- '}{line}" for index, line in enumerate(beside)]
-    if len(found) > _REASONS:
-        lines.append(f"… and {counted(len(found) - _REASONS, 'more reason')}, in result.json")
     return lines
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pytest_execgo.plan.result import BenchmarkResult, BenchmarkSummary, GroupSummary
-from pytest_execgo.reporting.text import counted, one_line
+from pytest_execgo.reporting.text import one_line
 
 _REASON = 300  # characters of a skip reason
 NO_REASON = "no reason was given"
@@ -25,12 +25,13 @@ def group_verdicts(group: GroupSummary) -> str:
 
 
 def totals_line(summary: BenchmarkSummary) -> str:
-    """Say how all cells ended: `12 cells: 10 passed, 1 failed, 1 error`."""
+    """Say how all cells ended: `12 cells: 10 passed, 1 failed, 1 error`; `6 of 36 planned cells: 6 passed`."""
     totals = dict(summary.totals)
     cells = totals.pop("cells", sum(totals.values()))
     names = {"error": "errors"}
     parts = [f"{count} {names.get(what, what) if count > 1 else what}" for what, count in totals.items() if count]
-    return f"{counted(cells, 'cell')}: {', '.join(parts) or 'nothing ran'}"
+    of = f" of {summary.planned} planned" if summary.planned is not None and summary.planned > cells else ""
+    return f"{cells}{of} {'cell' if cells == 1 and not of else 'cells'}: {', '.join(parts) or 'nothing ran'}"
 
 
 def reasons(result: BenchmarkResult) -> list[str]:

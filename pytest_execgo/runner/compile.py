@@ -40,13 +40,14 @@ def compile_stage(
 ) -> CompiledStage:
     """Fill placeholders, apply bindings from `finished` tasks, give every task its global id.
 
-    A global id carries run, stage, task and attempt, since ids are global keys of the kernel (seed 004, 13.3).
+    A global id carries run, stage, task and attempt, since ids are global keys of the kernel (seed 004, 13.3); colons within
+    them are written %3A, so that no two tasks share one.
     Placeholders are filled before values are bound, so that a task's output is never expanded. `StageFailed` when a
     required binding has no source.
     """
     depends_on = {task.id: tuple(dict.fromkeys(task.depends_on)) for task in stage.task_graph.tasks}
     order = TopologicalSorter(depends_on).static_order()
-    wire_ids = {task: f"{run_id}:{stage.stage_id}:{task}:{attempt}" for task in order}
+    wire_ids = {task: f"{run_id}:{_part(stage.stage_id)}:{_part(task)}:{attempt}" for task in order}
     documents = {task.id: fill(task.model_dump(exclude_unset=True), values) for task in stage.task_graph.tasks}
     for binding in stage.bindings:
         _bind(binding, stage, documents, finished, stream)
@@ -55,6 +56,10 @@ def compile_stage(
         if depends_on[task]:
             document["depends_on"] = [wire_ids[parent] for parent in depends_on[task]]
     return CompiledStage(list(documents.values()), wire_ids, depends_on)
+
+
+def _part(name: str) -> str:
+    return name.replace("%", "%25").replace(":", "%3A")
 
 
 def _bind(

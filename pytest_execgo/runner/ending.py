@@ -25,9 +25,13 @@ def plan_digest(plan: StandardPlan) -> str:
 
 
 def outcome_digest(record: RunRecord, ending: Ending) -> str | None:
-    """Identify what came of a run: how it ended, why, and how each task ended; None when nothing was concluded."""
+    """Identify what came of a run: how it ended, why, how each task ended, what is in artifacts that should not vary.
+
+    None when nothing was concluded.
+    """
     if ending.outcome not in ("passed", "failed"):
         return None
     tasks = sorted((outcome.stage_id, outcome.task_id, outcome.status, outcome.attempt) for outcome in record.outcomes)
     code = ending.attribution.code if ending.attribution else None
-    return digest([ending.outcome, code, tasks])
+    stable = sorted((name, record.artifact_hashes.get(name)) for name in record.known_hashes)
+    return digest([ending.outcome, code, tasks, stable])

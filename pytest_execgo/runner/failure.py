@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,6 +22,8 @@ def attribute_task(outcome: TaskOutcome, evidence: list[int], fixtures_url: str)
     """Classify the first task of a stage that failed, from the kernel's structured error."""
     error = _error(outcome.envelope)
     said = str(error.get("message") or outcome.envelope.get("error") or "no message")
+    if error.get("code") == "timeout" and outcome.envelope.get("timeout"):
+        said += f" (the task's timeout is {outcome.envelope['timeout']} ms)"
     return Attribution(
         layer=_layer(outcome, error, fixtures_url),
         code=str(error.get("code") or "task_failed"),
@@ -41,6 +44,6 @@ def _layer(outcome: TaskOutcome, error: Mapping[str, Any], fixtures_url: str) ->
         return "runtime"
     payload = outcome.envelope.get("input") or outcome.envelope.get("params")
     target = payload.get("url") if isinstance(payload, Mapping) else None
-    if isinstance(target, str) and target.startswith(fixtures_url):
+    if isinstance(target, str) and re.match(re.escape(fixtures_url) + r"(?:[/?#]|\Z)", target):
         return "fixture"
     return "kernel"

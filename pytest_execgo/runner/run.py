@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from pytest_execgo.client.fixtures import FixturesClient
-from pytest_execgo.client.kernel import KernelClient, KernelUnreachable
-from pytest_execgo.core.errors import ExecGoError, StackError, Unsupported
+from pytest_execgo.client.kernel import KernelClient, KernelRefused, KernelUnreachable
+from pytest_execgo.core.errors import ExecGoError, MissingDependency, Unsupported
 from pytest_execgo.observability import artifacts as files
 from pytest_execgo.observability.clock import rfc3339
 from pytest_execgo.observability.events import (
@@ -20,6 +20,7 @@ from pytest_execgo.observability.events import (
     PlanRejected,
     RunFinished,
     RunStarted,
+    TasksAbandoned,
     VerdictReached,
 )
 from pytest_execgo.observability.stream import Consumer, EventStream
@@ -29,8 +30,9 @@ from pytest_execgo.plan.model import PlanContext, StandardPlan
 from pytest_execgo.plan.problems import PlanInvalid
 from pytest_execgo.plan.record import RunRecord
 from pytest_execgo.plan.result import BenchmarkResult, RunMetrics
-from pytest_execgo.plan.stack import Endpoints, Service, ServiceStatus, Stack
+from pytest_execgo.plan.stack import Endpoints, Stack
 from pytest_execgo.plan.verdict import Attribution, TaskOutcome, Verdict, Verifier, VerifierContext
+from pytest_execgo.runner.diagnosis import kernel_gone, service_gone
 from pytest_execgo.runner.ending import Ending, outcome_digest, plan_digest
 from pytest_execgo.runner.failure import StageFailed
 from pytest_execgo.runner.stage import StageRunner
@@ -38,12 +40,14 @@ from pytest_execgo.runner.workspace import lay_out, new_run_id
 from pytest_execgo.scenarios.model import Scenario
 from pytest_execgo.scenarios.verifiers import judge
 
-_EXIT_NEWS = 2.0  # seconds within which a backend learns that a process of its own has ended
-
 
 @dataclass(frozen=True, slots=True)
 class RunParts:
-    """Everything that a run needs, chosen by the wiring. `out` is the folder of all runs; `watchers` are told every event."""
+    """Everything that a run needs, chosen by the wiring.
+
+    `out` is the folder of all runs; `watchers` are told every event. A `shared` stack serves others, too, so that only effects
+    whose key begins with the run's id count against its budget. `abandon` is told the global ids of tasks that were given up.
+    """
 
     sweep_id: str
     out: Path
@@ -56,6 +60,8 @@ class RunParts:
     verifier: Verifier
     measure: Callable[[RunRecord], RunMetrics]
     summarise: Callable[[BenchmarkResult, Sequence[Mapping[str, Any]]], str]
+    abandon: Callable[[Sequence[str]], None] = lambda ids: None
+    shared: bool = False
     versions: Mapping[str, str] = field(default_factory=dict)
     watchers: tuple[Consumer, ...] = ()
 
@@ -70,18 +76,25 @@ def run_cell(cell: Cell, parts: RunParts) -> BenchmarkResult:
     folder = files.RunFolder(parts.out, run_id)
     record = RunRecord(workspace=folder.workspace)
     started_ns, started = time.time_ns(), time.monotonic_ns()
+    interruption: BaseException | None = None
     with ExitStack() as open_files:
         timeline = open_files.enter_context(files.JsonLines(folder, files.TIMELINE))
         snapshots = open_files.enter_context(files.JsonLines(folder, files.SNAPSHOTS))
         writer = files.TimelineWriter(timeline, run_id=run_id, framework=cell.framework, scenario_id=cell.scenario)
         stream = EventStream([writer, files.SnapshotWriter(snapshots), *parts.watchers])
         run = _Run(cell, parts, run_id, folder, record, stream)
-        ending = run.to_the_end()
+        try:
+            ending = run.to_the_end()
+        except BaseException as error:  # an interrupt, or a test outcome that the verifier raised: whole artifacts, then on it goes
+            ending, interruption = Ending("inconclusive", error=f"interrupted: {type(error).__name__} {error}".rstrip()), error
+        run.leave_nothing_behind()
         record.wall_ms = (time.monotonic_ns() - started) / 1e6
         stream.emit(RunFinished(status=ending.outcome, outcome=ending.outcome, wall_time_ms=round(record.wall_ms, 3)))
     result = _result(run, ending, started_ns)
     folder.write_json(files.RESULT, result.model_dump(mode="json"))
     folder.write(files.SUMMARY, parts.summarise(result, writer.rows))
+    if interruption is not None:
+        raise interruption
     return result
 
 
@@ -105,7 +118,7 @@ class _Run:
         """Take every step; tell how it ended."""
         self.stream.emit(RunStarted(cell_id=self.cell.cell_id, seed=self.seed, workspace=str(self.folder.workspace)))
         try:
-            effects_before = self.parts.fixtures.applied_effects()
+            effects_before = self._applied_effects()
             lay_out(self.parts.scenario.fixtures, self.folder.workspace)
             plan = self._plan()
             self._execute(plan)
@@ -113,11 +126,12 @@ class _Run:
         except PlanInvalid as invalid:
             return self._rejected(invalid)
         except StageFailed as failed:
-            return self._failed(failed.attribution)
-        except Unsupported as unsupported:
-            return Ending("skipped", error=str(unsupported))
+            lost = service_gone(self.parts.stack, failed.attribution)
+            return Ending("error", failed.attribution, str(lost)) if lost else self._failed(failed.attribution)
+        except (MissingDependency, Unsupported) as unavailable:
+            return Ending("skipped", error=str(unavailable))
         except KernelUnreachable as unreachable:
-            return Ending("error", error=str(self._kernel_gone(unreachable)))
+            return Ending("error", error=str(kernel_gone(self.parts.stack, self.parts.client, unreachable)))
         except ExecGoError as error:
             return Ending("error", error=str(error))
         except OSError as error:
@@ -162,9 +176,14 @@ class _Run:
             max_tasks=scenario.spec.effect_budget.max_tasks,
             chaos_profile=cell.chaos,
         )
-        if cell.mode == "live":
-            return self.parts.adapter.live(context)
-        return self.parts.adapter.replay(context, scenario.reference_plan)
+        adapter = self.parts.adapter
+        try:
+            return adapter.live(context) if cell.mode == "live" else adapter.replay(context, scenario.reference_plan)
+        except (ExecGoError, OSError):
+            raise
+        except Exception as error:  # adapters come from other packages too; theirs is no crash of the sweep
+            what = f"the adapter of {cell.framework} raised {error!r}"
+            raise ExecGoError("adapter_raised", what, "the adapter is broken, not the plan") from error
 
     def _execute(self, plan: StandardPlan) -> None:
         values = {
@@ -201,28 +220,65 @@ class _Run:
             plan=plan,
             tasks=self.finished,
         )
-        verdict = self._within_budget(judge(self.parts.verifier, context), effects_before)
+        verdict = self._within_budget(self._judge(context), effects_before)
         self.record.verdict = verdict
         self.judged_at = self.stream.emit(
             VerdictReached(status="ok" if verdict.passed else "failed", passed=verdict.passed, reasons=list(verdict.reasons))
         )
         return verdict
 
+    def _judge(self, context: VerifierContext) -> Verdict:
+        verdict = judge(self.parts.verifier, context)
+        try:
+            verdict.model_dump(mode="json")
+        except ValueError as error:
+            what = f"the verifier's details can't be written down: {error}"
+            raise ExecGoError("verifier_bad_result", what, "details hold JSON values alone") from error
+        return verdict
+
     def _within_budget(self, verdict: Verdict, effects_before: int) -> Verdict:
         allowed = self.parts.scenario.spec.effect_budget.max_effects
-        applied = self.parts.fixtures.applied_effects() - effects_before
+        applied = self._applied_effects() - effects_before
         if applied <= allowed:
             return verdict
         self.record.invalid_actions += applied - allowed
         reason = f"the plan applied {applied} effects; the scenario's budget is {allowed}"
         return Verdict(passed=False, reasons=[*verdict.reasons, reason], details=verdict.details)
 
+    def _applied_effects(self) -> int:
+        return self.parts.fixtures.applied_effects(self.run_id if self.parts.shared else None)
+
+    def leave_nothing_behind(self) -> None:
+        """Withdraw tasks that are not over, so that they take nothing from the next run; say which may run on."""
+        unfinished = [wire for stage in self.record.stages for wire in stage.unfinished]
+        if not unfinished:
+            return
+        left = [wire for wire in reversed(unfinished) if not self._withdrawn(wire)]
+        self.stream.emit(TasksAbandoned(status="failed", wire_ids=unfinished))
+        if left:
+            self.parts.abandon(left)
+
+    def _withdrawn(self, wire: str) -> bool:
+        """Delete a task's record; tell whether that surely ended it (ExecGo itself lets what runs go on)."""
+        client = self.parts.client
+        try:
+            client.delete(wire)
+            return "cancel" in client.capabilities()
+        except KernelRefused as refused:
+            return refused.status_code == 404
+        except KernelUnreachable:
+            return False
+
     def _rejected(self, invalid: PlanInvalid) -> Ending:
         self.record.plan_valid = False
         self.record.invalid_actions += sum(problem.code in ("unknown_tool", "tool_not_allowed") for problem in invalid.problems)
         problems = [str(problem) for problem in invalid.problems]
+        raw = {"framework": self.cell.framework, "mode": self.cell.mode, "raw": self.parts.scenario.reference_plan}
+        self.folder.write_json(files.TRACE, {**raw, "problems": problems})
         seq = self.stream.emit(PlanRejected(status="failed", error_code=invalid.code, problems=problems))
-        return self._failed(Attribution(layer="plan", code=invalid.code, message=invalid.message, evidence=[seq]))
+        said = f"the plan is invalid: {len(problems)} {'problem' if len(problems) == 1 else 'problems'}"
+        attribution = Attribution(layer="plan", code=invalid.code, message=said, evidence=[seq])
+        return self._failed(attribution, judged=Verdict(passed=False, reasons=problems))
 
     def _failed(self, attribution: Attribution, judged: Verdict | None = None) -> Ending:
         self.record.verdict = judged or Verdict(passed=False, reasons=[attribution.message])
@@ -236,28 +292,6 @@ class _Run:
             )
         )
         return Ending("failed", attribution)
-
-    def _kernel_gone(self, unreachable: KernelUnreachable) -> StackError:
-        status = self._kernel_status()
-        if status is None or status.running:
-            return StackError(unreachable.code, unreachable.message, "the kernel runs but did not answer")
-        log = f", its log is {status.log}" if status.log else ""
-        message = f"the kernel died during the run (exit code {status.exit_code}){log}; {unreachable.message}"
-        return StackError("kernel_died", message, f"it wrote last:\n{self.parts.stack.logs(Service.KERNEL, tail=10)}")
-
-    def _kernel_status(self) -> ServiceStatus | None:
-        """Return how the kernel is. A reset connection is known before the exit that caused it, so a refusal is asked again."""
-        deadline = time.monotonic() + _EXIT_NEWS
-        while True:
-            status = {row.service: row for row in self.parts.stack.status()}.get(Service.KERNEL)
-            if status is None or not status.running or time.monotonic() > deadline:
-                return status
-            try:
-                self.parts.client.health()
-            except KernelUnreachable:
-                time.sleep(0.02)
-                continue
-            return status
 
 
 def _result(run: _Run, ending: Ending, started_ns: int) -> BenchmarkResult:

@@ -10,6 +10,7 @@ from typing import Any
 
 from pytest_execgo.client.completion import cancel_all, wait_until_terminal
 from pytest_execgo.client.kernel import KernelClient, KernelRefused, KernelUnreachable
+from pytest_execgo.client.wait import TERMINAL
 from pytest_execgo.observability.events import ArtifactsMissing, StageFinished, StageSubmitted, SubmitRefused, TaskObserved
 from pytest_execgo.observability.stream import EventStream
 from pytest_execgo.plan.model import PlanStage
@@ -39,6 +40,7 @@ class StageRunner:
         )
         record = StageRecord(stage.stage_id, submitted=len(compiled.tasks), depends_on=compiled.depends_on)
         self.record.stages.append(record)
+        record.unfinished = list(compiled.wire_ids.values())  # until it is known better
         record.accepted = self._submit(stage, compiled)
         failure = self._watch(stage, compiled, record) or self._missing_artifacts(stage)
         if failure is not None and stage.submit_policy.stop_on_failure:
@@ -56,6 +58,7 @@ class StageRunner:
             )
             if refused.status_code != 400:
                 raise
+            self.record.stages[-1].unfinished = []
             message = f"stage {stage.stage_id}: the kernel refused the task graph: {refused.message}"
             raise StageFailed(
                 Attribution(layer="submit", code="submit_refused", message=message, evidence=[seq]), stage.stage_id
@@ -84,6 +87,8 @@ class StageRunner:
         envelopes, open_ids = wait_until_terminal(
             self.client, compiled.waits(), budget=budget, longest_interval=policy.poll_interval_ms / 1000, seen=seen
         )
+        record.timed_out = bool(open_ids)
+        record.unfinished = [wire for wire in open_ids if envelopes.get(wire, {}).get("status") not in TERMINAL]
         for task, wire in compiled.wire_ids.items():
             if wire in envelopes:
                 outcome = task_outcome(stage.stage_id, task, wire, envelopes[wire])
@@ -114,6 +119,9 @@ class StageRunner:
             return attribute_task(failed, [sightings[failed.wire_id], seq], self.values["fixtures_url"])
         if not bad:
             return None
+        if not unfinished:  # what the kernel tells of itself can't be
+            message = f"stage {stage.stage_id}: tasks were skipped although none failed: {counts}"
+            return Attribution(layer="kernel", code="skipped_without_failure", message=message, evidence=[seq])
         policy = stage.submit_policy
         message = (
             f"stage {stage.stage_id}: not finished within its budget of {policy.poll_interval_ms} ms x {policy.max_attempts}: "
@@ -140,7 +148,10 @@ class StageRunner:
 
 def artifact_digest(workspace: Path, relative: str) -> str | None:
     """Return the SHA-256 (hex) of a regular file beneath the workspace; None if there is none."""
-    path = (workspace / relative).resolve()
+    try:
+        path = (workspace / relative).resolve(strict=True)
+    except (OSError, RuntimeError):  # not there, or no path at all; RuntimeError: symbolic links that lead in a circle
+        return None
     if not path.is_relative_to(workspace.resolve()) or not path.is_file():
         return None
     with path.open("rb") as file:

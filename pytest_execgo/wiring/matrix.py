@@ -14,7 +14,7 @@ from pytest_execgo.plan.cell import Cell
 from pytest_execgo.plan.chaos import ChaosProfile
 from pytest_execgo.plan.model import Mode
 from pytest_execgo.scenarios.model import Scenario
-from pytest_execgo.wiring.settings import Settings
+from pytest_execgo.wiring.settings import MOST_REPETITIONS, Settings
 
 INJECTABLE_ACTIONS: frozenset[str] = frozenset()
 """Fault actions that this version can inject."""
@@ -51,11 +51,11 @@ class Axes:
 
 def expand(what: str, names: tuple[str, ...], known: Collection[str]) -> tuple[str, ...]:
     """Expand `all` and check every name of one axis; `UsageError` offers the nearest match."""
+    for name in names:
+        if name not in known and name != "all":
+            raise UsageError.unknown(what, name, [*known, "all"])
     if "all" in names:
         return tuple(known)
-    for name in names:
-        if name not in known:
-            raise UsageError.unknown(what, name, [*known, "all"])
     if not names:
         raise UsageError("empty_axis", f"no {what} was named", f"allowed: {', '.join(known)}, all")
     return names
@@ -66,7 +66,8 @@ def select(settings: Settings, axes: Axes, known: Axes) -> list[Cell]:
     if not settings.cells:
         return axes.cells()
     by_id = {cell.cell_id: cell for cell in axes.cells()}
-    return [by_id[text] if text in by_id else _parse_cell(text, known, settings.seed) for text in settings.cells]
+    named = (by_id[text] if text in by_id else _parse_cell(text, known, settings.seed) for text in settings.cells)
+    return list(dict.fromkeys(named))  # an id and a selector may name one cell
 
 
 def selector(cell: Cell) -> str:
@@ -76,7 +77,7 @@ def selector(cell: Cell) -> str:
 
 def _parse_cell(text: str, known: Axes, seed: int | None) -> Cell:
     parts = text.split(":")
-    if len(parts) != 5 or not parts[4].isdecimal():
+    if len(parts) != 5 or not parts[4].isdecimal() or len(parts[4]) > len(str(MOST_REPETITIONS)):
         raise UsageError(
             "unknown_cell",
             f"cell {text!r} is none of the selected ones",
@@ -89,7 +90,8 @@ def _parse_cell(text: str, known: Axes, seed: int | None) -> Cell:
         ("mode", mode, known.modes),
         ("chaos profile", chaos, known.chaos),
     ):
-        expand(what, (name,), allowed)
+        if name not in allowed:
+            raise UsageError.unknown(what, name, allowed)
     return Cell(scenario, framework, cast(Mode, mode), chaos, int(repetition), seed)
 
 

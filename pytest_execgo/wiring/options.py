@@ -73,6 +73,6 @@ def _value(option: Option, given: object, ini: Mapping[str, str], variables: Map
         given = ",".join(given)
     if given is True:
         return "true"
-    if given not in (None, False):
+    if given is not None and given is not False:
         return str(given)
     return variables.get(option.variable) or ini.get(option.name) or option.default

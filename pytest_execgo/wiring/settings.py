@@ -12,6 +12,7 @@ from pytest_execgo.plan.model import Mode
 
 BACKENDS = ("embedded", "native", "external")
 MODES: tuple[str, ...] = get_args(Mode)
+MOST_REPETITIONS = 10_000
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
 
 
@@ -55,7 +56,7 @@ class Settings:
             frameworks=_names(values["framework"]),
             modes=_names(values["mode"]),
             chaos=_names(values["chaos"]),
-            repeat=_number("repeat", values["repeat"], 1, 10_000),
+            repeat=_number("repeat", values["repeat"], 1, MOST_REPETITIONS),
             seed=_number("seed", values["seed"], 0, 2**63 - 1) if values["seed"] else None,
             cells=_names(values["cell"]),
             backend=backend,
@@ -64,7 +65,7 @@ class Settings:
             runtime_url=values["runtime-url"] or None,
             fixtures_url=values["fixtures-url"] or None,
             token=values["token"] or None,
-            out=root / values["out"],
+            out=root / _folder("out", values["out"]),
         )
         settings._check_backend()
         return settings
@@ -80,6 +81,9 @@ class Settings:
             raise UsageError(
                 "option_conflict", f"--execgo-bin does not go with backend {self.backend!r}", "add --execgo-backend native"
             )
+        if self.token is not None and self.backend != "external":
+            said = f"a token does not go with backend {self.backend!r}"
+            raise UsageError("option_conflict", said, "add --execgo-backend external")
         if (self.url or self.runtime_url or self.fixtures_url) and self.backend != "external":
             raise UsageError(
                 "option_conflict", f"service URLs do not go with backend {self.backend!r}", "add --execgo-backend external"
@@ -88,6 +92,12 @@ class Settings:
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+
+
+def _folder(name: str, text: str) -> str:
+    if not text.strip():
+        raise UsageError("bad_value", f"{name}: an empty path can't be used", "give a folder, or leave the option out")
+    return text
 
 
 def _flag(name: str, text: str) -> bool:

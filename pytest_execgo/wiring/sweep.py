@@ -5,7 +5,8 @@ from __future__ import annotations
 import platform
 import secrets
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
@@ -19,7 +20,7 @@ from pytest_execgo.chaos.loader import discover_profiles, load_profile
 from pytest_execgo.client.fixtures import FixturesClient
 from pytest_execgo.client.kernel import KernelClient
 from pytest_execgo.core.bundle import bundled
-from pytest_execgo.core.errors import UsageError
+from pytest_execgo.core.errors import ExecGoError, StackError, UsageError
 from pytest_execgo.core.files import write_atomic
 from pytest_execgo.core.jsonio import dumps
 from pytest_execgo.observability.clock import rfc3339
@@ -65,11 +66,13 @@ class Sweep:
         self.adapters = load_adapters(frameworks)
         self._verifiers = dict(verifiers or {})
         self.catalogue = Catalogue.with_builtin([settings.root / "scenarios"])
-        self._own = tuple(discover([settings.root / "scenarios"]))
+        self.own = tuple(discover([settings.root / "scenarios"]))
         self._profile_folders = [settings.root / "chaos", bundled("chaos")]
         self._loaded: dict[str, Scenario] = {}
         self._judges: dict[str, Verifier] = {}
         self._up: _LiveStack | None = None
+        self._start_error: ExecGoError | None = None
+        self._starts = 0
 
     @cached_property
     def known(self) -> Axes:
@@ -80,8 +83,10 @@ class Sweep:
     def axes(self) -> Axes:
         """The axes as configured, expanded and checked. `all` scenarios are the project's own, if it has any."""
         s = self.settings
+        every = self.own or self.known.scenarios
+        scenarios = dict.fromkeys(part for name in s.scenarios for part in (every if name == "all" else (name,)))
         return Axes(
-            self._own if self._own and "all" in s.scenarios else expand("scenario", s.scenarios, self.known.scenarios),
+            expand("scenario", tuple(scenarios), self.known.scenarios),
             expand("framework", s.frameworks, self.known.frameworks),
             expand("mode", s.modes, self.known.modes),
             expand("chaos profile", s.chaos, self.known.chaos),
@@ -112,6 +117,22 @@ class Sweep:
         """Load a chaos profile."""
         return load_profile(profile_id, self._profile_folders)
 
+    def check(self) -> None:
+        """Load every scenario, verifier and profile of the sweep; `UsageError` with all that is wrong with any of them."""
+        problems: list[str] = []
+        for scenario_id in dict.fromkeys(cell.scenario for cell in self.cells):
+            try:
+                self.verifier(self.scenario(scenario_id))
+            except UsageError as error:
+                problems.append(str(error))
+        for profile_id in dict.fromkeys(cell.chaos for cell in self.cells):
+            try:
+                self.profile(profile_id)
+            except UsageError as error:
+                problems.append(str(error))
+        if problems:
+            raise UsageError("sweep_unusable", "\n".join(problems))
+
     def verifier(self, scenario: Scenario) -> Verifier:
         """Load a scenario's verifier, once."""
         if scenario.spec.id not in self._judges:
@@ -119,13 +140,41 @@ class Sweep:
         return self._judges[scenario.spec.id]
 
     def live(self) -> _LiveStack:
-        """Bring the stack up if it isn't, and a service that died back, if the backend can."""
+        """Bring the stack up if it isn't, and a service that died back, if the backend can.
+
+        A stack that can't be revived, or may still be running what a run left behind, is replaced by a new one. One that
+        does not even start is not tried again for the next cell.
+        """
+        if self._start_error is not None:
+            raise self._start_error
+        if self._up is not None and not self._usable(self._up):
+            with suppress(StackError):
+                self._up.down()
+            self._up = None
         if self._up is None:
-            folder = self.settings.out / "stacks" / f"{self.sweep_id}-{self.worker}"
-            writable(folder)
-            self._up = _LiveStack(make_stack(self.settings, folder), folder)
-        self._up.revive()
+            self._up = self._start()
         return self._up
+
+    def _usable(self, live: _LiveStack) -> bool:
+        """Bring back what died; tell whether the stack can serve the next cell."""
+        if live.busy and self.settings.backend != "external":
+            return False
+        try:
+            live.revive()
+        except StackError:
+            return False
+        return True
+
+    def _start(self) -> _LiveStack:
+        self._starts += 1
+        name = f"{self.sweep_id}-{self.worker}" + (f"-{self._starts}" if self._starts > 1 else "")
+        folder = self.settings.out / "stacks" / name
+        writable(folder)
+        try:
+            return _LiveStack(make_stack(self.settings, folder), folder)
+        except ExecGoError as error:
+            self._start_error = error
+            raise
 
     def run(self, cell: Cell) -> BenchmarkResult:
         """Run one cell; see `run_cell` for what is raised and what is an outcome."""
@@ -144,6 +193,8 @@ class Sweep:
             verifier=verifier,
             measure=measure,
             summarise=run_summary,
+            abandon=live.abandon,
+            shared=self.settings.backend == "external",
             versions=self.versions(cell),
         )
         return run_cell(cell, parts)
@@ -172,12 +223,17 @@ class _LiveStack:
 
     def __init__(self, stack: Stack, folder: Path) -> None:
         self.stack = stack
+        self.busy = False
         started = time.monotonic()
         self.endpoints: Endpoints = stack.up()
         self.start_ms = (time.monotonic() - started) * 1000
         write_atomic(folder / "start.json", dumps({"backend": stack.backend, "start_ms": round(self.start_ms, 3)}) + "\n")
         self.client = KernelClient(self.endpoints.kernel, self.endpoints.token)
         self.fixtures = FixturesClient(self.endpoints.fixtures)
+
+    def abandon(self, wire_ids: Sequence[str]) -> None:
+        """Take note that tasks of a run that gave up may still be running."""
+        self.busy = bool(wire_ids)
 
     def revive(self) -> None:
         """Restart what is not running, so that one cell's loss is not the next one's."""
@@ -209,7 +265,13 @@ def writable(folder: Path) -> None:
 
 
 def write_summary(
-    settings: Settings, sweep_id: str, results: Iterable[BenchmarkResult], *, started_ns: int, finished_ns: int
+    settings: Settings,
+    sweep_id: str,
+    results: Iterable[BenchmarkResult],
+    *,
+    started_ns: int,
+    finished_ns: int,
+    planned: int | None = None,
 ) -> BenchmarkSummary:
     """Aggregate a sweep and write `benchmark-summary.json` and `.md`, for this sweep and as the latest one."""
     summary = summarise(
@@ -218,6 +280,7 @@ def write_summary(
         started_at=rfc3339(started_ns),
         finished_at=rfc3339(finished_ns),
         wall_time_ms=(finished_ns - started_ns) / 1e6,
+        planned=planned,
     )
     document = dumps(summary.model_dump(mode="json"), indent=2) + "\n"
     page = sweep_summary(summary)

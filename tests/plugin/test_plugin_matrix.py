@@ -41,7 +41,50 @@ def test_data_of_a_scenario_is_never_collected(project: Any) -> None:
     fixtures.mkdir()
     (fixtures / "test_broken.py").write_text("def test_broken(): assert False")
     project.run("scenarios").assert_outcomes(passed=1)
-    assert project.run_plain("scenarios").ret == pytest.ExitCode.NO_TESTS_COLLECTED
+
+
+def test_nothing_is_hidden_from_runs_that_are_not_ours(project: Any) -> None:
+    (project.path / "scenario.json").write_text("{}")
+    (project.path / "tests").mkdir()
+    (project.path / "tests/test_own.py").write_text("def test_own(): pass")
+    project.run_plain().assert_outcomes(passed=1)
+
+
+def test_what_a_run_leaves_behind_does_not_reach_the_next_one(project: Any, plan: Any) -> None:
+    sleeps = [{"id": f"s{i}", "type": "sleep", "params": {"duration_ms": 60_000}} for i in range(10)]
+    hog = plan(*sleeps)
+    hog["stages"][0]["submit_policy"] = {"poll_interval_ms": 50, "max_attempts": 6}
+    project.scenario("a_hog", plan=hog)
+    project.run().assert_outcomes(passed=1, failed=1)
+
+
+def test_a_runtime_that_dies_is_an_error_not_a_failed_plan(project: Any, plan: Any) -> None:
+    text = (project.path / "scenarios/hello/scenario.yaml").read_text().replace("os.file,", "os.file, runtime.command,")
+    command = {"kind": "command", "program": "sh", "args": ["-c", "sleep 0.2; kill -9 $PPID; sleep 60"]}
+    project.scenario("a_killer", text=text, plan=plan({"id": "kill", "type": "runtime", "input": {"execution": command}}))
+    result = project.run()
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["*the runtime service died during the run*"])
+    assert any("runtime.log" in str(document["error"]) for document in project.results())
+
+
+def test_a_verifier_that_skips_skips_and_leaves_whole_artifacts(project: Any) -> None:
+    project.scenario("hello", verifier="import pytest\n\n\ndef verify(context):\n    pytest.skip('not today')\n")
+    project.run().assert_outcomes(skipped=1)
+    (document,) = project.results()
+    assert document["outcome"] == "inconclusive"
+    assert "timeline.jsonl" in document["artifacts"]["files"]
+
+
+def test_an_interrupted_sweep_says_how_far_it_came(project: Any) -> None:
+    stop = "import pytest\n\n\ndef verify(context):\n    raise KeyboardInterrupt\n"
+    project.scenario("stop", verifier=stop)
+    project.scenario("zz")
+    result = project.pytester.runpytest_subprocess("--execgo-matrix", "--execgo-framework=langgraph")
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    result.stdout.fnmatch_lines(["2 of 3 planned cells: 1 passed, 1 inconclusive*"])
+    assert (project.summary()["planned"], project.summary()["totals"]["cells"]) == (3, 2)
+    assert not list(project.path.glob("var/runs/*/*.partial"))
 
 
 def test_a_passing_cell_leaves_its_evidence(project: Any) -> None:
@@ -89,7 +132,8 @@ def test_every_problem_of_a_bad_plan_is_listed(project: Any, plan: Any) -> None:
     result.assert_outcomes(failed=1)
     (document,) = project.results()
     assert document["metrics"]["plan_validity"] == 0.0
-    message = document["attribution"]["message"]
+    assert document["attribution"]["message"] == "the plan is invalid: 5 problems"
+    message = "\n".join(document["verdict"]["reasons"])
     for part in ("$.surprise", "tasks[0].timeout", "greet", "shelll"):
         assert part in message
 

@@ -66,11 +66,41 @@ def test_a_dry_run_lists_cells_and_exclusions_and_runs_nothing(project: Any) -> 
     assert not (project.path / "var").exists()
 
 
+def test_all_scenarios_are_the_projects_own_and_built_in_ones_go_by_name(project: Any) -> None:
+    listed = project.run("--execgo-dry-run")
+    assert [line.split()[1].split(":")[0] for line in listed.outlines if ":replay:" in line] == ["hello"]
+    listed = project.run("--execgo-dry-run", "--execgo-scenario=all,vuln_scan")
+    assert [line.split()[1].split(":")[0] for line in listed.outlines if ":replay:" in line] == ["hello", "vuln_scan"]
+
+
 def test_live_cells_are_skipped_with_the_reason(project: Any) -> None:
     result = project.run("--execgo-mode=live", "-rs")
     result.assert_outcomes(skipped=1)
     result.stdout.fnmatch_lines(["*live planning with langgraph is not part of this version*"])
     assert project.summary()["totals"]["skipped"] == 1
+
+
+def test_a_dry_run_can_be_asked_for_by_the_environment(project: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTEST_EXECGO_DRY_RUN", "1")
+    project.run().stdout.fnmatch_lines(["1 cells, 1 run, 0 excluded"])
+    assert not (project.path / "var").exists()
+
+
+def test_paths_are_where_pytest_was_called_and_never_move_its_root(project: Any) -> None:
+    (project.path / "here").mkdir()
+    result = project.run("--execgo-out", "here")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*pytest takes 'here' after --execgo-out for a test path*", "*--execgo-out=here*"])
+    project.run("--execgo-out=here").assert_outcomes(passed=1)
+    assert (project.path / "here/benchmark-summary.json").is_file()
+
+
+def test_a_scenario_file_elsewhere_is_told_where_scenarios_belong(project: Any) -> None:
+    stray = project.path / "other/hello"
+    stray.mkdir(parents=True)
+    (stray / "scenario.yaml").write_text("id: hello")
+    result = project.run("other")
+    result.stdout.fnmatch_lines(["*scenario.yaml: no scenario of this project*", "*scenarios live in*"])
 
 
 def test_a_profile_that_cannot_be_injected_skips_its_cells(project: Any) -> None:

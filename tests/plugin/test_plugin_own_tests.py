@@ -85,6 +85,49 @@ def test_hooks_add_frameworks_verifiers_and_listeners(project: Any) -> None:
     result.stdout.fnmatch_lines(["*cell mine passed*", "*sweep 1*"])
 
 
+def test_a_marker_may_name_a_built_in_scenario(project: Any) -> None:
+    project.pytester.makepyfile(
+        "import pytest\n\n@pytest.mark.execgo(scenarios='vuln_scan', frameworks='crewai')\n"
+        "def test_one(execgo_cell):\n    assert execgo_cell.scenario == 'vuln_scan'\n"
+    )
+    project.run_plain().assert_outcomes(passed=1)
+
+
+def test_a_failing_assertion_after_a_run_says_where_its_artifacts_are(project: Any) -> None:
+    project.pytester.makepyfile("def test_one(execgo_run):\n    assert execgo_run.metrics.task_count == 7\n")
+    result = project.run_plain("-k", "crewai")
+    result.assert_outcomes(failed=1, deselected=2)
+    result.stdout.fnmatch_lines(
+        ["artifacts    */var/runs/*", "run again    pytest 'test_*::test_one[[]hello-crewai-replay-none-0[]]'"]
+    )
+    assert project.summary()["totals"]["passed"] == 1
+
+
+def test_a_test_that_runs_no_cell_is_no_cell(project: Any) -> None:
+    project.pytester.makepyfile("def test_one(execgo_cell):\n    assert 0\n")
+    project.run_plain().assert_outcomes(failed=3)
+    assert not (project.path / "var/runs/benchmark-summary.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("body", "said"), [("return ['x']", "returned list"), ("return {'mine': object()}", "'mine' is no adapter")]
+)
+def test_a_hook_that_returns_nonsense_is_a_usage_error(project: Any, body: str, said: str) -> None:
+    project.pytester.makeconftest(f"def pytest_execgo_frameworks(config):\n    {body}\n")
+    result = project.run_plain("--execgo-matrix")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"*pytest_execgo_frameworks*{said}*"])
+
+
+def test_a_dry_run_knows_what_conftest_adds(project: Any) -> None:
+    project.pytester.makeconftest(
+        "from dataclasses import replace\nfrom pytest_execgo.adapters.langgraph import adapter\n\n"
+        "def pytest_execgo_frameworks(config):\n    return {'mine': replace(adapter, framework='mine')}\n"
+    )
+    result = project.run_plain("--execgo-matrix", "--execgo-dry-run", "--execgo-framework=mine")
+    result.stdout.fnmatch_lines(["*hello:mine:replay:none:0*runs"])
+
+
 HEAVY = ("pydantic", "requests", "yaml", "jinja2", "starlette", "uvicorn", "testcontainers", "hypothesis", "langgraph")
 
 

@@ -60,3 +60,13 @@ def test_a_stack_that_cannot_start_is_an_error_of_every_cell(project: Any) -> No
     assert "Traceback" not in result.stdout.str()
     result.stdout.fnmatch_lines(["*127.0.0.1:9*"])
     assert project.summary()["totals"]["error"] == 1
+
+
+def test_a_stack_that_does_not_start_is_tried_once(project: Any) -> None:
+    binary = project.path / "counting"
+    binary.write_text("#!/bin/sh\necho x >> started\nexit 1\n")
+    binary.chmod(0o755)
+    result = project.run_plain("--execgo-matrix", "--execgo-backend=native", f"--execgo-bin={binary}")
+    result.assert_outcomes(errors=3)
+    starts = next(project.path.rglob("started")).read_text().split()
+    assert len(starts) == 1

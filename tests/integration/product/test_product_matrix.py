@@ -39,6 +39,7 @@ def test_twelve_cells_pass(tmp_path: Path, mode: list[str]) -> None:
         assert run["metrics"]["critical_path_ms"] > 0
         assert run["metrics"]["submit_accept_rate"] == 1.0
         assert Path(run["artifacts"]["run_dir"], "timeline.jsonl").is_file()
+        assert run["metrics"]["artifact_hash_match"] == (1.0 if run["scenario_id"] == "vuln_scan" else None)
 
 
 def test_the_command_line_gives_the_same_results(tmp_path: Path, command_line: Any) -> None:
@@ -63,6 +64,23 @@ def test_the_command_line_explains_mistakes(command_line: Any) -> None:
         assert finished.returncode == 2
         assert said in finished.stderr
         assert "Traceback" not in finished.stderr
+
+
+def test_one_bad_scenario_is_told_before_anything_runs(tmp_path: Path, command_line: Any) -> None:
+    for name in ("bad", "worse"):
+        (tmp_path / "scenarios" / name).mkdir(parents=True)
+        (tmp_path / "scenarios" / name / "scenario.yaml").write_text(f"id: {name}\n")
+    finished = command_line("benchmark", "--scenario", "bad,worse,codegen_exec")
+    assert finished.returncode == 2
+    assert "bad/scenario.yaml" in finished.stderr
+    assert "worse/scenario.yaml" in finished.stderr
+    assert not (tmp_path / "var").exists()
+
+
+def test_a_stack_that_dies_at_start_still_leaves_a_summary(tmp_path: Path, command_line: Any) -> None:
+    finished = command_line("benchmark", "--scenario", "codegen_exec", "--backend", "native", "--bin", "/bin/false")
+    assert finished.returncode == 3
+    assert read_summary(tmp_path)["totals"]["error"] == 3
 
 
 def test_a_given_binary_can_be_the_kernel(tmp_path: Path) -> None:

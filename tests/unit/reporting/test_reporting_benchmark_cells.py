@@ -87,9 +87,9 @@ def test_import_cost_is_the_median_of_differences_not_their_difference(script: A
 def test_the_two_sides_take_turns(script: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[bool] = []
 
-    def run(argv: list[str], cwd: Path, timeout: float) -> Any:
-        seen.append("no:execgo" not in argv)
-        return script.Finished(100.0 if seen[-1] else 90.0, 0, "")
+    def run(argv: list[str], cwd: Path, timeout: float, **extra_env: str) -> Any:
+        seen.append("pytest_execgo.plugin.entry" in argv)
+        return script.Finished(5.0, 100.0 if seen[-1] else 90.0, 0, "")
 
     monkeypatch.setattr(script, "run", run)
     assert script.import_cost(3, 5) == [(100.0, 90.0)] * 3
