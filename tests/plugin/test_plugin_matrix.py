@@ -60,12 +60,32 @@ def test_what_a_run_leaves_behind_does_not_reach_the_next_one(project: Any, plan
 
 def test_a_runtime_that_dies_is_an_error_not_a_failed_plan(project: Any, plan: Any) -> None:
     text = (project.path / "scenarios/hello/scenario.yaml").read_text().replace("os.file,", "os.file, runtime.command,")
-    command = {"kind": "command", "program": "sh", "args": ["-c", "sleep 0.2; kill -9 $PPID; sleep 60"]}
-    project.scenario("a_killer", text=text, plan=plan({"id": "kill", "type": "runtime", "input": {"execution": command}}))
-    result = project.run()
-    result.assert_outcomes(passed=1, errors=1)
-    result.stdout.fnmatch_lines(["*the runtime service died during the run*"])
-    assert any("runtime.log" in str(document["error"]) for document in project.results())
+    command = {"kind": "command", "program": "sleep", "args": ["60"]}
+    project.scenario("hello", text=text, plan=plan({"id": "wait", "type": "runtime", "input": {"execution": command}}))
+    project.pytester.makepyfile(
+        """
+        import threading
+        import time
+        from pathlib import Path
+
+        from pytest_execgo.plan.stack import Service
+
+        def test_one(execgo_cell, execgo_stack, request):
+            def kill():
+                while not list(Path("var/runs").glob("*/timeline.jsonl.partial")):
+                    time.sleep(0.05)
+                time.sleep(0.5)
+                execgo_stack.kill(Service.RUNTIME)
+
+            threading.Thread(target=kill, daemon=True).start()
+            request.getfixturevalue("execgo_run")
+        """
+    )
+    project.run_plain("-k", "langgraph")
+    (document,) = project.results()
+    assert document["outcome"] == "error"
+    assert "the runtime service died during the run" in document["error"]
+    assert "runtime.log" in document["error"]
 
 
 def test_a_verifier_that_skips_skips_and_leaves_whole_artifacts(project: Any) -> None:

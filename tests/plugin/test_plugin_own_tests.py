@@ -146,7 +146,7 @@ def test_a_run_that_does_not_use_us_imports_nothing_of_us_but_the_entry(pytester
             print("loaded", [name for name in {HEAVY} if name in sys.modules and name != "hypothesis"])
         """
     )
-    others = [word for name in ("html", "metadata", "hypothesispytest", "anyio") for word in ("-p", f"no:{name}")]
+    others = [word for name in ("html", "metadata", "hypothesispytest", "anyio", "schemathesis") for word in ("-p", f"no:{name}")]
     result = pytester.runpytest_subprocess(*others, "-s")
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["*loaded []*"])

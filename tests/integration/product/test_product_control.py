@@ -123,11 +123,9 @@ def test_what_outlives_its_stage_is_cancelled_before_the_next_cell(tmp_path: Pat
         assert (run["outcome"], run["attribution"]["code"]) == ("failed", "stage_timeout")
     (path, _) = tmp_path.glob("var/runs/*/execgo_snapshots.jsonl")
     last = {row["task_id"]: row["task"] for row in map(json.loads, path.read_text().splitlines())}
-    assert sorted((row["status"], row.get("run_status")) for row in last.values()) == [
-        ("failed", "cancelled"),
-        ("failed", "cancelled"),
-        ("skipped", None),
-    ]
+    cancelled, skipped = ("failed", "cancelled"), ("skipped", None)
+    ends = sorted((row["status"], row.get("run_status")) for row in last.values())
+    assert ends in ([cancelled, cancelled, skipped], [cancelled] * 3)  # the one that waits: skipped, or cancelled just before
     end = time.monotonic() + 20
     while live_processes_with(marker):
         assert time.monotonic() < end

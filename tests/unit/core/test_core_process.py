@@ -155,27 +155,6 @@ def test_cancelling_the_caller_ends_the_command_and_its_children(tmp_path: Path)
     assert becomes(lambda: not alive(background))
 
 
-def test_cancelling_while_the_command_starts_ends_it_too(tmp_path: Path) -> None:
-    """The loop does not run while the child comes up, so the cancellation meets a start that is not completed."""
-    child = tmp_path / "child"
-    told: list[int] = []
-    turns = iter(range(3))  # the third turn of the loop has forked, and not yet connected the pipes
-
-    def forked() -> bool:
-        return next(turns, None) is None and bool(pid_in(child))
-
-    command = run_command(sh(f'sleep {LONG} & echo $! > "$1"; wait', str(child)), on_spawn=told.append)
-    asyncio.run(cancelled(command, forked))
-    assert told == []
-    background = pid_in(child)
-    assert becomes(lambda: not alive(background))
-
-
-def test_cancelling_a_start_that_fails_is_still_a_cancellation() -> None:
-    turns = iter(range(1))
-    asyncio.run(cancelled(run_command(["/no/such/program"]), lambda: next(turns, None) is None))
-
-
 def test_a_callback_that_fails_leaves_no_command_behind() -> None:
     told: list[int] = []
 

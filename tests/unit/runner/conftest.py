@@ -57,6 +57,9 @@ class Kernel:
         told = self.envelopes.get(task_id.split(":")[2], {})
         return {**sent, "status": "success", "result": {"ok": True}, **told}
 
+    def capabilities(self) -> frozenset[str]:
+        return frozenset()
+
     def delete(self, task_id: str) -> None:
         self.deleted.append(task_id)
 
