@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from pytest_execgo.core.errors import UsageError
 from pytest_execgo.kernel.control_api import CAPABILITIES, Control, Dropped
-from pytest_execgo.kernel.durable_folder import DataFolder
-from pytest_execgo.kernel.durable_rows import DamagedRow
+from pytest_execgo.kernel.durable.folder import DataFolder
+from pytest_execgo.kernel.durable.rows import DamagedRow
 from pytest_execgo.kernel.exchange import ClientGone, HTTPError, Kernel, Reply
 from pytest_execgo.kernel.executor import Executor
 from pytest_execgo.kernel.limits import COMPAT, Limits

@@ -10,20 +10,20 @@ import time
 from typing import Any
 
 from pytest_execgo.core.process import run_command
-from pytest_execgo.kernel import gojson, gokinds
 from pytest_execgo.kernel.commands import bad_ending, base_name, find_program, not_found, not_started
 from pytest_execgo.kernel.executor import Attempt, Outcome, failed
-from pytest_execgo.kernel.goformat import decode_utf8, json_object, quote, trim_space
-from pytest_execgo.kernel.gosyntax import GoJSONError
-from pytest_execgo.kernel.gotime import Moment
+from pytest_execgo.kernel.golang import decoding, kinds
+from pytest_execgo.kernel.golang.syntax import GoJSONError
+from pytest_execgo.kernel.golang.text import decode_utf8, json_object, quote, trim_space
+from pytest_execgo.kernel.golang.time import Moment
 from pytest_execgo.kernel.settings import Settings
 from pytest_execgo.kernel.task import RunStatus
 from pytest_execgo.kernel.tools.shell import ALLOWED
 
-_INPUT = gokinds.Struct(
+_INPUT = kinds.Struct(
     "CLISkillInput",
     "executor.CLISkillInput",
-    {"command": gokinds.String(), "args": gokinds.Slice(gokinds.String(), "[]string")},
+    {"command": kinds.String(), "args": kinds.Slice(kinds.String(), "[]string")},
 )
 
 
@@ -38,7 +38,7 @@ class CliSkillsExecutor:
         spec = attempt.spec
         given = spec.params if spec.input is None else spec.input
         try:
-            wanted: dict[str, Any] = gojson.decode(given or "", _INPUT) or {}
+            wanted: dict[str, Any] = decoding.decode(given or "", _INPUT) or {}
         except GoJSONError as error:
             return _refused(f"parse cli-skills input: {error}")
         command: str = wanted.get("command") or ""

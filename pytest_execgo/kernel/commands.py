@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Mapping
 
 from pytest_execgo.core.process import CommandOutcome
-from pytest_execgo.kernel.goformat import errno_text, quote
+from pytest_execgo.kernel.golang.text import errno_text, quote
 
 _SIGNALS = {
     1: "hangup",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pytest_execgo.kernel.gotime import Moment
+from pytest_execgo.kernel.golang.time import Moment
 from pytest_execgo.kernel.task import Run, RunError, RunStatus, TaskRecord, TaskStatus
 
 CANCELLED = RunError("cancelled", "cancelled", False, "scheduler")

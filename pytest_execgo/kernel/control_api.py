@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import parse_qsl
 
-from pytest_execgo.kernel import gojson, gokinds
-from pytest_execgo.kernel.goformat import json_strings, quote
-from pytest_execgo.kernel.gosyntax import GoJSONError
+from pytest_execgo.kernel.golang import decoding, kinds
+from pytest_execgo.kernel.golang.syntax import GoJSONError
+from pytest_execgo.kernel.golang.text import json_strings, quote
 from pytest_execgo.kernel.scheduler import Scheduler
 from pytest_execgo.kernel.store import Store
 from pytest_execgo.kernel.submission import Refused
@@ -26,10 +26,10 @@ _DELETE_PATIENCE = 2.0  # seconds that a DELETE is answered later, at most, so t
 _CHUNK = 500  # envelopes put together at a stretch; between chunks others get their turn
 _DURATION = re.compile(r"(?:(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h))")
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-_WAIT_REQUEST = gokinds.Struct(
+_WAIT_REQUEST = kinds.Struct(
     "waitRequest",
     "waitRequest",
-    {"task_ids": gokinds.Slice(gokinds.String(), "[]string"), "timeout": gokinds.String(), "until": gokinds.String()},
+    {"task_ids": kinds.Slice(kinds.String(), "[]string"), "timeout": kinds.String(), "until": kinds.String()},
 )
 
 
@@ -120,7 +120,7 @@ def read_duration(name: str, text: str) -> float:
 
 def _read_request(body: bytes) -> tuple[list[str], Until, float]:
     try:
-        given = gojson.decode_first(body, _WAIT_REQUEST) or {}
+        given = decoding.decode_first(body, _WAIT_REQUEST) or {}
     except GoJSONError as error:
         raise Refused(f"invalid JSON: {error}") from error
     ids = list(dict.fromkeys(task_id or "" for task_id in given.get("task_ids") or ()))

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from pytest_execgo.kernel import gojson, gokinds
-from pytest_execgo.kernel.durable_rows import Row, decode_submission
-from pytest_execgo.kernel.gotime import Moment
+from pytest_execgo.kernel.durable.rows import Row, decode_submission
+from pytest_execgo.kernel.golang import decoding, kinds
+from pytest_execgo.kernel.golang.time import Moment
 from pytest_execgo.kernel.task import Run, RunError, TaskRecord, TaskSpec, TaskStatus
 
-_STRING, _RAW, _TIME = gokinds.String(), gokinds.Raw(), gokinds.Time()
-_ERROR = gokinds.Struct(
+_STRING, _RAW, _TIME = kinds.String(), kinds.Raw(), kinds.Time()
+_ERROR = kinds.Struct(
     "RuntimeError",
     "models.RuntimeError",
-    {"code": _STRING, "message": _STRING, "retryable": gokinds.Bool(), "source": _STRING, "details": _RAW},
+    {"code": _STRING, "message": _STRING, "retryable": kinds.Bool(), "source": _STRING, "details": _RAW},
     pointer=True,
 )
-_RUN = gokinds.Struct(
+_RUN = kinds.Struct(
     "RuntimeResult",
     "models.RuntimeResult",
     {
@@ -25,13 +25,13 @@ _RUN = gokinds.Struct(
         "output": _RAW,
         "started_at": _TIME,
         "finished_at": _TIME,
-        "duration_ms": gokinds.Int("int64"),
-        "attempt": gokinds.Int(),
+        "duration_ms": kinds.Int("int64"),
+        "attempt": kinds.Int(),
         "error": _ERROR,
     },
     pointer=True,
 )
-ENVELOPE = gokinds.Struct(
+ENVELOPE = kinds.Struct(
     "Task",
     "models.Task",
     {
@@ -41,9 +41,9 @@ ENVELOPE = gokinds.Struct(
         "tool_name": _STRING,
         "input": _RAW,
         "execution_category": _STRING,
-        "depends_on": gokinds.Slice(_STRING, "[]string"),
-        "retry": gokinds.Int(),
-        "timeout": gokinds.Int("int64"),
+        "depends_on": kinds.Slice(_STRING, "[]string"),
+        "retry": kinds.Int(),
+        "timeout": kinds.Int("int64"),
         "annotations": _RAW,
         "status": _STRING,
         "progress": _RAW,
@@ -54,12 +54,12 @@ ENVELOPE = gokinds.Struct(
         "updated_at": _TIME,
     },
 )
-"""A task as `gojson` decodes it for `build_record`: raw JSON stays text."""
+"""A task as `golang.decoding` decodes it for `build_record`: raw JSON stays text."""
 
 
 def record_of(row: Row) -> TaskRecord:
     """Return the record that a row was made from; of a task that has not ended, the pending one."""
-    return build_record(gojson.decode(row.body, ENVELOPE)) if row.ended else decode_submission(row)
+    return build_record(decoding.decode(row.body, ENVELOPE)) if row.ended else decode_submission(row)
 
 
 def build_record(fields: dict[str, Any]) -> TaskRecord:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pytest_execgo.kernel.control_api import Control
-from pytest_execgo.kernel.durable_folder import DataFolder
+from pytest_execgo.kernel.durable.folder import DataFolder
 from pytest_execgo.kernel.executor import Executor
-from pytest_execgo.kernel.goformat import json_string
+from pytest_execgo.kernel.golang.text import json_string
 from pytest_execgo.kernel.limits import COMPAT, Limits
 from pytest_execgo.kernel.metrics import Metrics
 from pytest_execgo.kernel.scheduler import Scheduler

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from pytest_execgo.kernel.gotime import Moment
+from pytest_execgo.kernel.golang.time import Moment
 from pytest_execgo.kernel.task import RunError, TaskSpec
 
 DEADLINE = "context deadline exceeded"

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from pytest_execgo.core.errors import UsageError
-from pytest_execgo.kernel.goformat import decode_utf8, json_string
+from pytest_execgo.kernel.golang.text import decode_utf8, json_string
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send

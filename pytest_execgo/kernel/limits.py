@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from itertools import accumulate
 
-from pytest_execgo.kernel.goformat import quote
+from pytest_execgo.kernel.golang.text import quote
 from pytest_execgo.kernel.submission import Refused
 from pytest_execgo.kernel.task import TaskSpec
 

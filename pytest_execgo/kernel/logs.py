@@ -19,7 +19,7 @@ from collections import deque
 from json.encoder import encode_basestring_ascii as _json
 from typing import TYPE_CHECKING, Any
 
-from pytest_execgo.kernel.gotime import time_text
+from pytest_execgo.kernel.golang.time import time_text
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send

@@ -10,11 +10,11 @@ import asyncio
 import time
 from dataclasses import dataclass, replace
 
-from pytest_execgo.kernel import gojson, gokinds
 from pytest_execgo.kernel.executor import Attempt, Outcome
-from pytest_execgo.kernel.goformat import json_string
-from pytest_execgo.kernel.gosyntax import GoJSONError
-from pytest_execgo.kernel.gotime import Moment
+from pytest_execgo.kernel.golang import decoding, kinds
+from pytest_execgo.kernel.golang.syntax import GoJSONError
+from pytest_execgo.kernel.golang.text import json_string
+from pytest_execgo.kernel.golang.time import Moment
 from pytest_execgo.kernel.submission import Refused
 from pytest_execgo.kernel.task import RunStatus
 
@@ -23,11 +23,11 @@ TOOLS = (
     '"input_schema":{"type":"object"}}]}'
 )
 _KEPT = 10_000
-_CALL = gokinds.Struct(
+_CALL = kinds.Struct(
     "",
     'struct { ID string "json:\\"id\\""; ToolName string "json:\\"tool_name\\""; Input json.RawMessage "json:\\"input\\""; '
     'Timeout int64 "json:\\"timeout,omitempty\\"" }',
-    {"id": gokinds.String(), "tool_name": gokinds.String(), "input": gokinds.Raw(), "timeout": gokinds.Int("int64")},
+    {"id": kinds.String(), "tool_name": kinds.String(), "input": kinds.Raw(), "timeout": kinds.Int("int64")},
 )
 
 
@@ -90,7 +90,7 @@ class McpExecutor:
     def call(self, body: bytes) -> str:
         """Accept a call (the body of POST /mcp/call), return its handle's JSON, and run it after that; `Refused` if unreadable."""
         try:
-            call = gojson.decode_first(body, _CALL) or {}
+            call = decoding.decode_first(body, _CALL) or {}
         except GoJSONError as error:
             raise Refused(f"invalid JSON: {error}") from error
         handle = self._accept(call.get("id") or "", call.get("tool_name") or "", call.get("input"))

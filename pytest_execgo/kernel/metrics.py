@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from pytest_execgo.kernel.goformat import json_string
+from pytest_execgo.kernel.golang.text import json_string
 
 
 @dataclass(slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pytest_execgo.kernel.goformat import trim_space
+from pytest_execgo.kernel.golang.text import trim_space
 
 CANONICAL_TYPES = ("cli-skills", "mcp", "os", "runtime")
 OS_TOOLS = frozenset(("shell", "file", "dns", "tcp", "sleep", "noop", "http"))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 from pytest_execgo.kernel.executor import Attempt, Outcome, failed, timed_out
-from pytest_execgo.kernel.goformat import quote, trim_space
-from pytest_execgo.kernel.gotime import Moment
+from pytest_execgo.kernel.golang.text import quote, trim_space
+from pytest_execgo.kernel.golang.time import Moment
 from pytest_execgo.kernel.settings import Settings
 from pytest_execgo.kernel.task import RunStatus
 from pytest_execgo.kernel.threads import Threads

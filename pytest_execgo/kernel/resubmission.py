@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pytest_execgo.core.errors import ExecGoError
-from pytest_execgo.kernel.goformat import quote
+from pytest_execgo.kernel.golang.text import quote
 from pytest_execgo.kernel.graph import Node, Phase
 from pytest_execgo.kernel.store import Store
 from pytest_execgo.kernel.task import TaskRecord, TaskSpec, TaskStatus

@@ -17,7 +17,7 @@ from pytest_execgo.kernel.actions.request import read_request
 from pytest_execgo.kernel.actions.translate import translate
 from pytest_execgo.kernel.control_api import Control
 from pytest_execgo.kernel.exchange import Handler, HTTPError, Kernel, Reply, Request
-from pytest_execgo.kernel.goformat import decode_utf8, duration_text, json_object, json_strings, quote
+from pytest_execgo.kernel.golang.text import decode_utf8, duration_text, json_object, json_strings, quote
 from pytest_execgo.kernel.mcp import TOOLS, McpExecutor
 from pytest_execgo.kernel.paging import PageQuery, read_page, read_query
 from pytest_execgo.kernel.submission import read_graph, specs_of

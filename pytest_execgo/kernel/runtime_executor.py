@@ -13,7 +13,7 @@ from functools import partial
 from urllib.parse import quote as url_quote
 
 from pytest_execgo.kernel.executor import Attempt, Outcome, failed, timed_out
-from pytest_execgo.kernel.goformat import decode_utf8, trim_space
+from pytest_execgo.kernel.golang.text import decode_utf8, trim_space
 from pytest_execgo.kernel.runtime_protocol import (
     Payload,
     accepted,

@@ -7,10 +7,10 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pytest_execgo.kernel import gojson, gokinds
 from pytest_execgo.kernel.executor import Outcome, failed
-from pytest_execgo.kernel.goformat import compact, json_string, json_value, trim_space
-from pytest_execgo.kernel.gosyntax import GoJSONError
+from pytest_execgo.kernel.golang import decoding, kinds
+from pytest_execgo.kernel.golang.syntax import GoJSONError
+from pytest_execgo.kernel.golang.text import compact, json_string, json_value, trim_space
 from pytest_execgo.kernel.settings import RuntimeSettings
 from pytest_execgo.kernel.task import RunError, RunStatus, TaskSpec
 from pytest_execgo.kernel.tools.tool import ToolError
@@ -23,44 +23,44 @@ _CODES = frozenset(
     ).split()
 )
 _RETRYABLE = frozenset(("timeout", "external_failure", "resource_limit_exceeded"))
-_OBJECT = gokinds.StringMap(gokinds.Raw(), "map[string]interface {}")
-_ERROR = gokinds.Struct(
+_OBJECT = kinds.StringMap(kinds.Raw(), "map[string]interface {}")
+_ERROR = kinds.Struct(
     "runtimeAPIError",
     "executor.runtimeAPIError",
-    {"code": gokinds.String(), "message": gokinds.String(), "details": gokinds.Anything()},
+    {"code": kinds.String(), "message": kinds.String(), "details": kinds.Anything()},
     pointer=True,
 )
-_ENVELOPE = gokinds.Struct("runtimeErrorEnvelope", "executor.runtimeErrorEnvelope", {"error": _ERROR})
-_ACCEPTED = gokinds.Struct(
+_ENVELOPE = kinds.Struct("runtimeErrorEnvelope", "executor.runtimeErrorEnvelope", {"error": _ERROR})
+_ACCEPTED = kinds.Struct(
     "runtimeSubmitResponse",
     "executor.runtimeSubmitResponse",
-    {"task_id": gokinds.String(), "handle_id": gokinds.String(), "status": gokinds.String("models.RuntimeStatus")},
+    {"task_id": kinds.String(), "handle_id": kinds.String(), "status": kinds.String("models.RuntimeStatus")},
 )
-_TASK = gokinds.Struct(
+_TASK = kinds.Struct(
     "runtimeTaskResponse",
     "executor.runtimeTaskResponse",
     {
-        "task_id": gokinds.String(),
-        "handle_id": gokinds.String(),
-        "status": gokinds.String("models.RuntimeStatus"),
-        "started_at": gokinds.Time(),
-        "finished_at": gokinds.Time(),
-        "duration_ms": gokinds.Int("int64"),
+        "task_id": kinds.String(),
+        "handle_id": kinds.String(),
+        "status": kinds.String("models.RuntimeStatus"),
+        "started_at": kinds.Time(),
+        "finished_at": kinds.Time(),
+        "duration_ms": kinds.Int("int64"),
         "error": _ERROR,
     },
 )
-_CONFLICT = gokinds.Struct(
+_CONFLICT = kinds.Struct(
     "runtimeErrorEnvelope",
     "executor.runtimeErrorEnvelope",
     {
-        "error": gokinds.Struct(
+        "error": kinds.Struct(
             "runtimeAPIError",
             "executor.runtimeAPIError",
             {
-                "details": gokinds.Struct(
+                "details": kinds.Struct(
                     "runtimeConflict",
                     "executor.runtimeConflict",
-                    {"handle_id": gokinds.String(), "digest": gokinds.String()},
+                    {"handle_id": kinds.String(), "digest": kinds.String()},
                     pointer=True,
                 )
             },
@@ -123,7 +123,7 @@ def same_submission(payload: Payload, body: str) -> str | None:
     A runtime that doesn't say what the task was made of is believed to speak of ours.
     """
     try:
-        answer = gojson.decode(body, _CONFLICT) or {}
+        answer = decoding.decode(body, _CONFLICT) or {}
     except GoJSONError:
         return payload.task_id
     details = (answer.get("error") or {}).get("details") or {}
@@ -141,7 +141,7 @@ def is_stopping(body: str) -> bool:
 def accepted(body: str) -> tuple[Outcome, str]:
     """Read the answer to a submission that was taken; return where the task stands, and the runtime's id for it."""
     try:
-        answer = gojson.decode(body, _ACCEPTED) or {}
+        answer = decoding.decode(body, _ACCEPTED) or {}
     except GoJSONError as error:
         return Outcome(RunStatus.FAILED, None, False, error=failed(f"decode runtime submit response: {error}")), ""
     task_id = trim_space(answer.get("task_id") or "")
@@ -160,7 +160,7 @@ def task_outcome(status: int, body: str, last: Outcome) -> Outcome:
     if not 200 <= status < 300:
         return Outcome(RunStatus.FAILED, as_json(body), handle_id=last.handle_id, error=_error_in(body))
     try:
-        answer = gojson.decode(body, _TASK) or {}
+        answer = decoding.decode(body, _TASK) or {}
     except GoJSONError as error:
         return replace(last, error=failed(f"decode runtime task response: {error}"))
     said = answer.get("error")
@@ -190,7 +190,7 @@ def as_json(body: str) -> str | None:
     if not body:
         return None
     try:
-        gojson.decode(body, gokinds.Raw())
+        decoding.decode(body, kinds.Raw())
     except GoJSONError:
         return json_string(body)
     return compact(body)
@@ -200,14 +200,14 @@ def _error_in(body: str) -> RunError | None:
     """Find the error in a body: in an envelope, bare, or as a string."""
     for kind in (_ENVELOPE, _ERROR):
         try:
-            answer: Any = gojson.decode(body, kind) or {}
+            answer: Any = decoding.decode(body, kind) or {}
         except GoJSONError:
             continue
         found = answer.get("error") if kind is _ENVELOPE else answer
         if found and (kind is _ENVELOPE or found.get("code") or found.get("message")):
             return _converted(found)
     try:
-        text: str = gojson.decode(body, gokinds.String()) or ""
+        text: str = decoding.decode(body, kinds.String()) or ""
     except GoJSONError:
         return None
     return RunError("external_failure", text, True, SOURCE) if trim_space(text) else None
@@ -222,13 +222,13 @@ def _converted(error: dict[str, Any]) -> RunError:
 
 def _text(raw: str) -> str:
     """Return a JSON text's string; "" when it is none."""
-    decoded: str = gojson.decode(raw, gokinds.String()) if raw.startswith('"') else ""
+    decoded: str = decoding.decode(raw, kinds.String()) if raw.startswith('"') else ""
     return decoded
 
 
 def _members(text: str) -> dict[str, str]:
     """Return an object's members as raw texts; `GoJSONError` when it isn't one."""
-    found: dict[str, str | None] = gojson.decode(text, _OBJECT) or {}
+    found: dict[str, str | None] = decoding.decode(text, _OBJECT) or {}
     return {key: value or "null" for key, value in found.items()}
 
 

@@ -20,12 +20,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from pytest_execgo.kernel.control import CANCELLED, cancelled
-from pytest_execgo.kernel.durable_rows import Mark
+from pytest_execgo.kernel.durable.recovery import Resumed, has_effects, leaves_mark, runs_once
+from pytest_execgo.kernel.durable.rows import Mark
 from pytest_execgo.kernel.executor import Attempt, Executor, Outcome
-from pytest_execgo.kernel.gotime import Moment
+from pytest_execgo.kernel.golang.time import Moment
 from pytest_execgo.kernel.graph import Node, Phase, link, skipped_after
 from pytest_execgo.kernel.metrics import Metrics
-from pytest_execgo.kernel.recovery import Resumed, has_effects, leaves_mark, runs_once
 from pytest_execgo.kernel.resubmission import Linked, link_new, newcomers
 from pytest_execgo.kernel.store import Store
 from pytest_execgo.kernel.task import TERMINAL_RUNS, Run, RunError, RunStatus, TaskRecord, TaskSpec, TaskStatus

@@ -13,14 +13,14 @@ from pytest_execgo.core.errors import ExecGoError, UsageError
 from pytest_execgo.core.process_tree import become_subreaper
 from pytest_execgo.core.serving import TokenGuard, parse_address, serve
 from pytest_execgo.kernel.app import KernelApp
-from pytest_execgo.kernel.durable_folder import DataFolder
-from pytest_execgo.kernel.durable_open import STORE
+from pytest_execgo.kernel.durable.folder import DataFolder
+from pytest_execgo.kernel.durable.open import STORE
+from pytest_execgo.kernel.durable.state_json import export_state
 from pytest_execgo.kernel.executor import Executor
 from pytest_execgo.kernel.hosts import HostGuard, read_hosts
 from pytest_execgo.kernel.logs import RequestLog, close_log, log
 from pytest_execgo.kernel.policy import read_policy
 from pytest_execgo.kernel.settings import DEFAULT_RUNTIME_URL, RuntimeSettings, Settings
-from pytest_execgo.kernel.state_json import export_state
 
 USAGE = """usage: python -m pytest_execgo serve kernel [options]
   -addr HOST:PORT            listen here (EXECGO_ADDR; :8080 is port 8080 of every interface)

@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Protocol
 
 from pytest_execgo.core.errors import ExecGoError
-from pytest_execgo.kernel.durable_rows import TERMINAL, Mark
+from pytest_execgo.kernel.durable.rows import TERMINAL, Mark
 from pytest_execgo.kernel.task import TaskRecord
 
 _CACHED_MAX = 64 * 1024  # characters; a larger envelope is put together anew rather than held twice

@@ -5,69 +5,69 @@ from __future__ import annotations
 from typing import Any
 
 from pytest_execgo.core.errors import ExecGoError
-from pytest_execgo.kernel import gojson, gokinds
-from pytest_execgo.kernel.goformat import json_string, quote
-from pytest_execgo.kernel.gosyntax import GoJSONError
+from pytest_execgo.kernel.golang import decoding, kinds
+from pytest_execgo.kernel.golang.syntax import GoJSONError
+from pytest_execgo.kernel.golang.text import json_string, quote
 from pytest_execgo.kernel.normalise import CANONICAL_TYPES, normalise
 from pytest_execgo.kernel.task import TaskSpec
 
-_RUN_ERROR = gokinds.Struct(
+_RUN_ERROR = kinds.Struct(
     "RuntimeError",
     "models.RuntimeError",
     {
-        "code": gokinds.String("models.ErrorCode"),
-        "message": gokinds.String(),
-        "retryable": gokinds.Bool(),
-        "source": gokinds.String(),
-        "details": gokinds.Anything(),
+        "code": kinds.String("models.ErrorCode"),
+        "message": kinds.String(),
+        "retryable": kinds.Bool(),
+        "source": kinds.String(),
+        "details": kinds.Anything(),
     },
     pointer=True,
 )
-_RUN = gokinds.Struct(
+_RUN = kinds.Struct(
     "RuntimeResult",
     "models.RuntimeResult",
     {
-        "status": gokinds.String("models.RuntimeStatus"),
-        "handle_id": gokinds.String(),
-        "output": gokinds.Anything(),
-        "started_at": gokinds.Time(),
-        "finished_at": gokinds.Time(),
-        "duration_ms": gokinds.Int("int64"),
-        "attempt": gokinds.Int(),
-        "details": gokinds.Anything(),
+        "status": kinds.String("models.RuntimeStatus"),
+        "handle_id": kinds.String(),
+        "output": kinds.Anything(),
+        "started_at": kinds.Time(),
+        "finished_at": kinds.Time(),
+        "duration_ms": kinds.Int("int64"),
+        "attempt": kinds.Int(),
+        "details": kinds.Anything(),
         "error": _RUN_ERROR,
     },
     pointer=True,
 )
 # what the service itself sets must still be of the right type when a client sends it; then it is dropped
-TASK = gokinds.Struct(
+TASK = kinds.Struct(
     "Task",
     "models.Task",
     {
-        "id": gokinds.String(),
-        "type": gokinds.String(),
-        "params": gokinds.Raw(),
-        "tool_name": gokinds.String(),
-        "input": gokinds.Raw(),
-        "execution_category": gokinds.String(),
-        "depends_on": gokinds.Slice(gokinds.String(), "[]string"),
-        "retry": gokinds.Int(),
-        "timeout": gokinds.Int("int64"),
-        "annotations": gokinds.StringMap(gokinds.String(), "map[string]string"),
-        "status": gokinds.String("models.TaskStatus"),
-        "run_status": gokinds.String(),
-        "handle_id": gokinds.String(),
-        "progress": gokinds.Raw(),
-        "result": gokinds.Raw(),
+        "id": kinds.String(),
+        "type": kinds.String(),
+        "params": kinds.Raw(),
+        "tool_name": kinds.String(),
+        "input": kinds.Raw(),
+        "execution_category": kinds.String(),
+        "depends_on": kinds.Slice(kinds.String(), "[]string"),
+        "retry": kinds.Int(),
+        "timeout": kinds.Int("int64"),
+        "annotations": kinds.StringMap(kinds.String(), "map[string]string"),
+        "status": kinds.String("models.TaskStatus"),
+        "run_status": kinds.String(),
+        "handle_id": kinds.String(),
+        "progress": kinds.Raw(),
+        "result": kinds.Raw(),
         "runtime": _RUN,
-        "error": gokinds.String(),
-        "created_at": gokinds.Time(),
-        "updated_at": gokinds.Time(),
+        "error": kinds.String(),
+        "created_at": kinds.Time(),
+        "updated_at": kinds.Time(),
     },
     pointer=True,
 )
-TASKS = gokinds.Slice(TASK, "[]*models.Task")
-_GRAPH = gokinds.Struct("TaskGraph", "models.TaskGraph", {"tasks": TASKS})
+TASKS = kinds.Slice(TASK, "[]*models.Task")
+_GRAPH = kinds.Struct("TaskGraph", "models.TaskGraph", {"tasks": TASKS})
 
 
 class Refused(ExecGoError):
@@ -83,7 +83,7 @@ def read_graph(body: bytes) -> list[TaskSpec]:
     A task that is `null` has neither id nor type and is refused for that (the real service crashes on it).
     """
     try:
-        graph = gojson.decode_first(body, _GRAPH) or {}
+        graph = decoding.decode_first(body, _GRAPH) or {}
     except GoJSONError as error:
         raise Refused(f"invalid JSON: {error}") from error
     return specs_of(checked(graph.get("tasks") or []))

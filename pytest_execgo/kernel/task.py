@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from pytest_execgo.kernel.goformat import json_string, json_strings
-from pytest_execgo.kernel.gotime import Moment, time_text
+from pytest_execgo.kernel.golang.text import json_string, json_strings
+from pytest_execgo.kernel.golang.time import Moment, time_text
 
 
 class TaskStatus(StrEnum):

@@ -14,7 +14,7 @@ import urllib3
 from urllib3 import exceptions
 
 from pytest_execgo.kernel.executor import DEADLINE
-from pytest_execgo.kernel.goformat import errno_text, quote
+from pytest_execgo.kernel.golang.text import errno_text, quote
 
 _CHUNK = 64 * 1024
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from pytest_execgo.kernel.actions.request import ActionRequest, Invalid, string_map
-from pytest_execgo.kernel.goformat import json_string, json_strings, json_value
+from pytest_execgo.kernel.golang.text import json_string, json_strings, json_value
 
 _NO_TIME = "0001-01-01T00:00:00Z"  # Go's zero time
 

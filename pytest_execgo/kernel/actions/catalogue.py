@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pytest_execgo.kernel.goformat import json_string, json_strings
+from pytest_execgo.kernel.golang.text import json_string, json_strings
 
 SCHEMA_VERSION = "adapter.v1"
 _PROFILES = ("generic", "claudecode", "codex", "openclaw")

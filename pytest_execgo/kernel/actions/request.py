@@ -6,33 +6,33 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pytest_execgo.kernel import gojson, gokinds
 from pytest_execgo.kernel.actions.catalogue import BY_NAME, SCHEMA_VERSION, ActionKind
-from pytest_execgo.kernel.goformat import json_string, json_strings, json_value, quote, trim_space
-from pytest_execgo.kernel.gosyntax import GoJSONError
+from pytest_execgo.kernel.golang import decoding, kinds
+from pytest_execgo.kernel.golang.syntax import GoJSONError
+from pytest_execgo.kernel.golang.text import json_string, json_strings, json_value, quote, trim_space
 from pytest_execgo.kernel.submission import Refused
 
-_STRINGS = gokinds.StringMap(gokinds.String(), "map[string]string")
-_ACTION = gokinds.Struct(
+_STRINGS = kinds.StringMap(kinds.String(), "map[string]string")
+_ACTION = kinds.Struct(
     "AgentAction",
     "adapter.AgentAction",
     {
-        "kind": gokinds.String(),
-        "tool_name": gokinds.String(),
-        "input": gokinds.Raw(),
-        "depends_on": gokinds.Slice(gokinds.String(), "[]string"),
-        "retry": gokinds.Int(),
-        "timeout": gokinds.Int("int64"),
+        "kind": kinds.String(),
+        "tool_name": kinds.String(),
+        "input": kinds.Raw(),
+        "depends_on": kinds.Slice(kinds.String(), "[]string"),
+        "retry": kinds.Int(),
+        "timeout": kinds.Int("int64"),
     },
 )
-_REQUEST = gokinds.Struct(
+_REQUEST = kinds.Struct(
     "AgentActionRequest",
     "adapter.AgentActionRequest",
     {
-        "adapter": gokinds.String(),
-        "agent_id": gokinds.String(),
-        "session_id": gokinds.String(),
-        "action_id": gokinds.String(),
+        "adapter": kinds.String(),
+        "agent_id": kinds.String(),
+        "session_id": kinds.String(),
+        "action_id": kinds.String(),
         "action": _ACTION,
         "metadata": _STRINGS,
     },
@@ -90,7 +90,7 @@ class ActionRequest:
 def read_request(body: bytes) -> ActionRequest:
     """Decode a request and find its kind; `Refused` in ExecGo's words if it can't be."""
     try:
-        given: dict[str, Any] = gojson.decode_first(body, _REQUEST) or {}
+        given: dict[str, Any] = decoding.decode_first(body, _REQUEST) or {}
     except GoJSONError as error:
         raise Refused(f"invalid JSON: {error}") from error
     action: dict[str, Any] = given.get("action") or {}

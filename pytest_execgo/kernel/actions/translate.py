@@ -6,17 +6,17 @@ import json
 import time
 from typing import Any
 
-from pytest_execgo.kernel import gojson, gokinds
 from pytest_execgo.kernel.actions.request import ActionRequest, Invalid, merged
-from pytest_execgo.kernel.goformat import json_value, trim_space
-from pytest_execgo.kernel.gosyntax import GoJSONError
+from pytest_execgo.kernel.golang import decoding, kinds
+from pytest_execgo.kernel.golang.syntax import GoJSONError
+from pytest_execgo.kernel.golang.text import json_value, trim_space
 from pytest_execgo.kernel.submission import TASKS, Refused, checked
 
-_OBJECT = gokinds.StringMap(gokinds.Anything(), "map[string]interface {}")
-_GRAPH = gokinds.Struct(
+_OBJECT = kinds.StringMap(kinds.Anything(), "map[string]interface {}")
+_GRAPH = kinds.Struct(
     "",
     'struct { TaskGraph *models.TaskGraph "json:\\"task_graph,omitempty\\""; Tasks []*models.Task "json:\\"tasks,omitempty\\"" }',
-    {"task_graph": gokinds.Struct("TaskGraph", "models.TaskGraph", {"tasks": TASKS}, pointer=True), "tasks": TASKS},
+    {"task_graph": kinds.Struct("TaskGraph", "models.TaskGraph", {"tasks": TASKS}, pointer=True), "tasks": TASKS},
 )
 _FILE_ACTIONS = {"file.read": "read", "file.write": "write"}
 _DEPTH_SUSPECT = 200  # brackets
@@ -112,7 +112,7 @@ def _graph(text: str | None) -> list[Any]:
     if text is None:
         raise Invalid("input is required for task_graph.submit")
     try:
-        given: dict[str, Any] = gojson.decode(text, _GRAPH) or {}
+        given: dict[str, Any] = decoding.decode(text, _GRAPH) or {}
     except GoJSONError as error:
         raise Invalid(f"parse task graph input: {error}") from error
     graph = given.get("task_graph")
@@ -128,7 +128,7 @@ def _members(text: str | None) -> dict[str, Any]:
     if text is not None and text.count("{") + text.count("[") > _DEPTH_SUSPECT:
         json.loads(text)  # RecursionError when it is too deep to be taken apart; decoding would leave out what is too deep
     try:
-        return {} if text is None else gojson.decode(text, _OBJECT) or {}
+        return {} if text is None else decoding.decode(text, _OBJECT) or {}
     except GoJSONError as error:
         raise Invalid(f"input must be a JSON object: {error}") from error
 

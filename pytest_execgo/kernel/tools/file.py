@@ -11,17 +11,17 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from pytest_execgo.kernel import gokinds
-from pytest_execgo.kernel.goformat import decode_utf8, errno_text, json_object, quote
-from pytest_execgo.kernel.gotime import time_text
+from pytest_execgo.kernel.golang import kinds
+from pytest_execgo.kernel.golang.text import decode_utf8, errno_text, json_object, quote
+from pytest_execgo.kernel.golang.time import time_text
 from pytest_execgo.kernel.tools.beneath import Beneath, PathRefused
 from pytest_execgo.kernel.tools.tool import DeadlineExceeded, ToolContext, ToolError, parameters
 
 READ_MAX = 64 * 1024 * 1024  # bytes; ours: the real one reads until memory ends
-_PARAMS = gokinds.Struct(
+_PARAMS = kinds.Struct(
     "FileParams",
     "executor.FileParams",
-    {"action": gokinds.String(), "path": gokinds.String(), "content": gokinds.String()},
+    {"action": kinds.String(), "path": kinds.String(), "content": kinds.String()},
 )
 
 

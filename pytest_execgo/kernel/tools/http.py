@@ -13,9 +13,9 @@ from urllib.parse import urljoin, urlsplit
 from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
-from pytest_execgo.kernel import gokinds
 from pytest_execgo.kernel.executor import DEADLINE
-from pytest_execgo.kernel.goformat import decode_utf8, json_object, quote
+from pytest_execgo.kernel.golang import kinds
+from pytest_execgo.kernel.golang.text import decode_utf8, json_object, quote
 from pytest_execgo.kernel.tools.tool import ToolContext, ToolError, parameters
 from pytest_execgo.kernel.web import Answer, Web, WebError, in_go_words
 
@@ -26,14 +26,14 @@ _FORBIDDEN_IN_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _OURS_TO_SET = ("host", "content-length", "transfer-encoding", "connection")
-_PARAMS = gokinds.Struct(
+_PARAMS = kinds.Struct(
     "HTTPParams",
     "executor.HTTPParams",
     {
-        "url": gokinds.String(),
-        "method": gokinds.String(),
-        "headers": gokinds.StringMap(gokinds.String(), "map[string]string"),
-        "body": gokinds.String(),
+        "url": kinds.String(),
+        "method": kinds.String(),
+        "headers": kinds.StringMap(kinds.String(), "map[string]string"),
+        "body": kinds.String(),
     },
 )
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pytest_execgo.kernel import gokinds
-from pytest_execgo.kernel.goformat import json_object
+from pytest_execgo.kernel.golang import kinds
+from pytest_execgo.kernel.golang.text import json_object
 from pytest_execgo.kernel.tools.tool import ToolContext, parameters
 
-_PARAMS = gokinds.Struct("NoopParams", "executor.NoopParams", {"message": gokinds.String()})
+_PARAMS = kinds.Struct("NoopParams", "executor.NoopParams", {"message": kinds.String()})
 
 
 async def noop(params: str | None, context: ToolContext) -> str:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from pytest_execgo.core.process import CommandOutcome, run_command
-from pytest_execgo.kernel import gokinds
 from pytest_execgo.kernel.commands import bad_ending, base_name, find_program, not_found, not_started
-from pytest_execgo.kernel.goformat import decode_utf8, errno_text, json_object, quote, trim_space
+from pytest_execgo.kernel.golang import kinds
+from pytest_execgo.kernel.golang.text import decode_utf8, errno_text, json_object, quote, trim_space
 from pytest_execgo.kernel.settings import Settings
 from pytest_execgo.kernel.tools.tool import ToolContext, ToolError, parameters
 
@@ -19,15 +19,15 @@ ALLOWED = frozenset(
         "echo cat ls date whoami hostname uname pwd curl wget ping dig grep awk sed head tail wc sort uniq find dir where type"
     ).split()
 )
-_PARAMS = gokinds.Struct(
+_PARAMS = kinds.Struct(
     "ShellParams",
     "executor.ShellParams",
     {
-        "command": gokinds.String(),
-        "args": gokinds.Slice(gokinds.String(), "[]string"),
-        "dir": gokinds.String(),
-        "runner": gokinds.String(),
-        "script": gokinds.String(),
+        "command": kinds.String(),
+        "args": kinds.Slice(kinds.String(), "[]string"),
+        "dir": kinds.String(),
+        "runner": kinds.String(),
+        "script": kinds.String(),
     },
 )
 _POWERSHELL = ("powershell", "-NoProfile", "-NonInteractive", "-Command")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
-from pytest_execgo.kernel import gokinds
-from pytest_execgo.kernel.goformat import json_object
+from pytest_execgo.kernel.golang import kinds
+from pytest_execgo.kernel.golang.text import json_object
 from pytest_execgo.kernel.tools.tool import DeadlineExceeded, ToolContext, ToolError, parameters
 
 _MAX_MS = 600_000
-_PARAMS = gokinds.Struct("SleepParams", "executor.SleepParams", {"duration_ms": gokinds.Int("int64")})
+_PARAMS = kinds.Struct("SleepParams", "executor.SleepParams", {"duration_ms": kinds.Int("int64")})
 
 
 async def sleep(params: str | None, context: ToolContext) -> str:

@@ -8,14 +8,14 @@ import socket
 from functools import partial
 from typing import Any
 
-from pytest_execgo.kernel import gokinds
-from pytest_execgo.kernel.goformat import errno_text, json_object
+from pytest_execgo.kernel.golang import kinds
+from pytest_execgo.kernel.golang.text import errno_text, json_object
 from pytest_execgo.kernel.tools.tool import ToolContext, ToolError, parameters
 from pytest_execgo.kernel.web import address_text
 
 _DEFAULT_MS = 5_000
 _MAX_MS = 60_000
-_PARAMS = gokinds.Struct("TCPParams", "executor.TCPParams", {"address": gokinds.String(), "timeout_ms": gokinds.Int("int64")})
+_PARAMS = kinds.Struct("TCPParams", "executor.TCPParams", {"address": kinds.String(), "timeout_ms": kinds.Int("int64")})
 
 
 async def tcp(params: str | None, context: ToolContext) -> str:

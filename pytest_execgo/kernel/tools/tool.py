@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from pytest_execgo.kernel import gojson, gokinds
 from pytest_execgo.kernel.executor import DEADLINE
-from pytest_execgo.kernel.gosyntax import GoJSONError
+from pytest_execgo.kernel.golang import decoding, kinds
+from pytest_execgo.kernel.golang.syntax import GoJSONError
 from pytest_execgo.kernel.settings import Settings
 from pytest_execgo.kernel.threads import Threads
 from pytest_execgo.kernel.web import Web
@@ -44,10 +44,10 @@ class ToolContext:
 Tool = Callable[[str | None, ToolContext], Awaitable[str]]
 
 
-def parameters(tool: str, text: str | None, kind: gokinds.Struct) -> dict[str, Any]:
+def parameters(tool: str, text: str | None, kind: kinds.Struct) -> dict[str, Any]:
     """Decode a tool's parameters (JSON text, None when there are none); `ToolError` in Go's words if they don't fit."""
     try:
-        value: dict[str, Any] | None = gojson.decode(text or "", kind)
+        value: dict[str, Any] | None = decoding.decode(text or "", kind)
     except GoJSONError as error:
         raise ToolError(f"parse {tool} params: {error}") from error
     return value or {}

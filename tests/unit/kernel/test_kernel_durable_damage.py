@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from pytest_execgo.kernel.durable_file import DATABASE, WITNESS, Batch, StoreFile
-from pytest_execgo.kernel.durable_open import DataFolderError, FolderInUse, Opened, open_folder
-from pytest_execgo.kernel.durable_rows import Change, Mark
+from pytest_execgo.kernel.durable.file import DATABASE, WITNESS, Batch, StoreFile
+from pytest_execgo.kernel.durable.open import DataFolderError, FolderInUse, Opened, open_folder
+from pytest_execgo.kernel.durable.rows import Change, Mark
 from pytest_execgo.kernel.envelope import record_of
-from pytest_execgo.kernel.gotime import Moment
+from pytest_execgo.kernel.golang.time import Moment
 from pytest_execgo.kernel.task import Run, RunStatus, TaskRecord, TaskSpec, TaskStatus
 
 ONCE = '{"effect":"once"}'

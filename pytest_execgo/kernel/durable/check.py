@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_execgo.kernel.durable_file import DATABASE, WITNESS, StoreFile
-from pytest_execgo.kernel.durable_rows import DamagedRow, Row
+from pytest_execgo.kernel.durable.file import DATABASE, WITNESS, StoreFile
+from pytest_execgo.kernel.durable.rows import DamagedRow, Row
 
 FILES = (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", WITNESS)
 SUSPECT = "kernel.suspect"

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pytest_execgo.kernel.goformat import compact, sane
-from pytest_execgo.kernel.goreader import Kind, Reader, scan_string
-from pytest_execgo.kernel.gotime import GoTimeError, Moment, parse_time
+from pytest_execgo.kernel.golang.reader import Kind, Reader, scan_string
+from pytest_execgo.kernel.golang.text import compact, sane
+from pytest_execgo.kernel.golang.time import GoTimeError, Moment, parse_time
 
 _INTEGER = re.compile(r"-?[0-9]{1,19}\Z")
 _INT64 = range(-(2**63), 2**63)

@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pytest_execgo.kernel.durable_rows import Mark
-from pytest_execgo.kernel.gotime import Moment
+from pytest_execgo.kernel.durable.rows import Mark
+from pytest_execgo.kernel.golang.time import Moment
 from pytest_execgo.kernel.task import Run, RunError, RunStatus, TaskRecord, TaskSpec, TaskStatus
 
 _NO_EFFECTS = frozenset(("noop", "sleep"))

@@ -20,12 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_execgo.core.errors import ExecGoError, UsageError
-from pytest_execgo.kernel.durable_check import Damage, full_problem, is_small, quick_problem, salvage
-from pytest_execgo.kernel.durable_file import DATABASE, Batch, Event, StoreFile
-from pytest_execgo.kernel.durable_rows import Change, Mark, Row
+from pytest_execgo.kernel.durable.check import Damage, full_problem, is_small, quick_problem, salvage
+from pytest_execgo.kernel.durable.file import DATABASE, Batch, Event, StoreFile
+from pytest_execgo.kernel.durable.recovery import runs_once, unknown
+from pytest_execgo.kernel.durable.rows import Change, Mark, Row
+from pytest_execgo.kernel.durable.state_json import BadState, read_state
 from pytest_execgo.kernel.envelope import record_of
-from pytest_execgo.kernel.recovery import runs_once, unknown
-from pytest_execgo.kernel.state_json import BadState, read_state
 from pytest_execgo.kernel.task import TaskRecord
 
 LOCK = "kernel.lock"

@@ -7,14 +7,14 @@ import threading
 import time
 from pathlib import Path
 
-from pytest_execgo.kernel.durable import DurableStore
-from pytest_execgo.kernel.durable_check import SUSPECT, full_problem
-from pytest_execgo.kernel.durable_open import STORE, open_folder
-from pytest_execgo.kernel.durable_rows import Mark
+from pytest_execgo.kernel.durable.check import SUSPECT, full_problem
+from pytest_execgo.kernel.durable.open import STORE, open_folder
+from pytest_execgo.kernel.durable.recovery import Found, Resumed, resume
+from pytest_execgo.kernel.durable.rows import Mark
+from pytest_execgo.kernel.durable.store import DurableStore
 from pytest_execgo.kernel.envelope import record_of
-from pytest_execgo.kernel.goformat import json_string
+from pytest_execgo.kernel.golang.text import json_string
 from pytest_execgo.kernel.logs import log
-from pytest_execgo.kernel.recovery import Found, Resumed, resume
 
 
 class DataFolder:

@@ -28,10 +28,10 @@ import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator
 
-from pytest_execgo.kernel.durable_cache import EnvelopeCache
-from pytest_execgo.kernel.durable_file import Batch, Event, StoreFile, Written
-from pytest_execgo.kernel.durable_flight import Entry, Flight, Writer
-from pytest_execgo.kernel.durable_rows import TERMINAL, Change, Mark, Row
+from pytest_execgo.kernel.durable.cache import EnvelopeCache
+from pytest_execgo.kernel.durable.file import Batch, Event, StoreFile, Written
+from pytest_execgo.kernel.durable.flight import Entry, Flight, Writer
+from pytest_execgo.kernel.durable.rows import TERMINAL, Change, Mark, Row
 from pytest_execgo.kernel.envelope import record_of
 from pytest_execgo.kernel.store import StoreFailed
 from pytest_execgo.kernel.task import TaskRecord, TaskStatus

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
-from pytest_execgo.kernel.goformat import quote
+from pytest_execgo.kernel.golang.text import quote
 
 _LAYOUT = '"2006-01-02T15:04:05Z07:00"'
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

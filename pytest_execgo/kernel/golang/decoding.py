@@ -3,16 +3,16 @@
 What Python's own parser doesn't give: raw values kept as they were sent, field names matched whatever their case, repeated
 keys decoded into what the first one left, `null` leaving a scalar alone, decoding that goes on after a type error and then
 reports the first one. The walk over objects is ours; each value inside is jumped over by the standard library's C scanner.
-Where that fails, `gosyntax` tells whether the text is wrong (then in Go's words) or only nested deeper than Python likes.
+Where that fails, `syntax` tells whether the text is wrong (then in Go's words) or only nested deeper than Python likes.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from pytest_execgo.kernel.goformat import decode_utf8
-from pytest_execgo.kernel.goreader import QUICK_FAILURES, Kind, Malformed, Reader, after_space, quick_end
-from pytest_execgo.kernel.gosyntax import GoJSONError, end_of_value
+from pytest_execgo.kernel.golang.reader import QUICK_FAILURES, Kind, Malformed, Reader, after_space, quick_end
+from pytest_execgo.kernel.golang.syntax import GoJSONError, end_of_value
+from pytest_execgo.kernel.golang.text import decode_utf8
 
 
 def decode_first(body: bytes, kind: Kind) -> Any:

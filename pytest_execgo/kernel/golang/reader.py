@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any, NoReturn, Protocol
 
-from pytest_execgo.kernel.goformat import sane
+from pytest_execgo.kernel.golang.text import sane
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _KEY = re.compile(r'"([^"\\\x00-\x1f]*)"[ \t\n\r]*:[ \t\n\r]*')

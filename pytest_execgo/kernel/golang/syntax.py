@@ -1,14 +1,14 @@
 """JSON syntax by Go's rules: where the first value of a body ends, or Go's words for what is wrong with it.
 
 `encoding/json` works on bytes, so do these: a body is passed as Latin-1 text, one character per byte. This is the slow,
-exact path; `gojson` comes here only when the quick one has failed.
+exact path; `decoding` comes here only when the quick one has failed.
 """
 
 from __future__ import annotations
 
 import re
 
-from pytest_execgo.kernel.goformat import quote_char
+from pytest_execgo.kernel.golang.text import quote_char
 
 MAX_DEPTH = 10_000
 _SPACE = re.compile(r"[ \t\r\n]*")

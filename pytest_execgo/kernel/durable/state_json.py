@@ -8,16 +8,16 @@ from pathlib import Path
 
 from pytest_execgo.core.errors import ExecGoError, UsageError
 from pytest_execgo.core.files import write_atomic
-from pytest_execgo.kernel import gojson, gokinds
-from pytest_execgo.kernel.durable_file import DATABASE
-from pytest_execgo.kernel.durable_rows import Row
+from pytest_execgo.kernel.durable.file import DATABASE
+from pytest_execgo.kernel.durable.recovery import runs_once, unknown
+from pytest_execgo.kernel.durable.rows import Row
 from pytest_execgo.kernel.envelope import ENVELOPE, build_record, record_of
-from pytest_execgo.kernel.goformat import decode_utf8, json_string
-from pytest_execgo.kernel.gosyntax import GoJSONError
-from pytest_execgo.kernel.recovery import runs_once, unknown
+from pytest_execgo.kernel.golang import decoding, kinds
+from pytest_execgo.kernel.golang.syntax import GoJSONError
+from pytest_execgo.kernel.golang.text import decode_utf8, json_string
 from pytest_execgo.kernel.task import TaskRecord, TaskStatus
 
-_TASKS = gokinds.StringMap(ENVELOPE, "map[string]*models.Task")
+_TASKS = kinds.StringMap(ENVELOPE, "map[string]*models.Task")
 _SELECT = "SELECT seq, id, status, attempts, interruptions, body, crc FROM tasks ORDER BY id"
 
 
@@ -34,7 +34,7 @@ def read_state(path: Path) -> list[TaskRecord]:
     if not text:
         return []
     try:
-        decoded = gojson.decode(text, _TASKS) or {}
+        decoded = decoding.decode(text, _TASKS) or {}
         records = [build_record({**(fields or {}), "id": task_id}) for task_id, fields in decoded.items()]
     except (GoJSONError, ValueError) as error:
         raise BadState("bad_state", f"{path} can't be read: {error}") from error

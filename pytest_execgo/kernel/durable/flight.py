@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 
-from pytest_execgo.kernel.durable_file import Batch, StoreFile, Written
-from pytest_execgo.kernel.durable_rows import Mark
+from pytest_execgo.kernel.durable.file import Batch, StoreFile, Written
+from pytest_execgo.kernel.durable.rows import Mark
 from pytest_execgo.kernel.task import TaskRecord
 
 

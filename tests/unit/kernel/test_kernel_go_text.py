@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_execgo.kernel import goformat
-from pytest_execgo.kernel.gotime import Moment, parse_time, time_text
+from pytest_execgo.kernel.golang import text as gotext
+from pytest_execgo.kernel.golang.time import Moment, parse_time, time_text
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ from pytest_execgo.kernel.gotime import Moment, parse_time, time_text
     ],
 )
 def test_quote(text: str, quoted: str) -> None:
-    assert goformat.quote(text) == quoted
+    assert gotext.quote(text) == quoted
 
 
 @pytest.mark.parametrize(
@@ -44,17 +44,17 @@ def test_quote(text: str, quoted: str) -> None:
     ],
 )
 def test_float_text(number: float, text: str) -> None:
-    assert goformat.float_text(number) == text
+    assert gotext.float_text(number) == text
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_float_text_loses_nothing(number: float) -> None:
-    assert float(goformat.float_text(number)) == number
+    assert float(gotext.float_text(number)) == number
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0s"), (9, "9s"), (65, "1m5s"), (3600, "1h0m0s"), (90061, "25h1m1s")])
 def test_duration_text(seconds: int, text: str) -> None:
-    assert goformat.duration_text(seconds) == text
+    assert gotext.duration_text(seconds) == text
 
 
 @pytest.mark.parametrize(
@@ -81,27 +81,27 @@ def test_time_text_of_early_years() -> None:
 
 
 def test_json_string_escapes_what_go_escapes() -> None:
-    assert goformat.json_string('<a&b>\u2028"\\\n\x01\x7fé') == ('"\\u003ca\\u0026b\\u003e\\u2028\\"\\\\\\n\\u0001\x7fé"')
-    assert goformat.json_string("a\ud800b") == '"a\ufffdb"'
+    assert gotext.json_string('<a&b>\u2028"\\\n\x01\x7fé') == ('"\\u003ca\\u0026b\\u003e\\u2028\\"\\\\\\n\\u0001\x7fé"')
+    assert gotext.json_string("a\ud800b") == '"a\ufffdb"'
 
 
 @given(st.text())
 def test_json_string_is_read_back(text: str) -> None:
-    assert json.loads(goformat.json_string(text)) == goformat.sane(text)
+    assert json.loads(gotext.json_string(text)) == gotext.sane(text)
 
 
 def test_json_value_sorts_keys_and_makes_floats() -> None:
-    assert goformat.json_value({"b": [1, 2.0, None, True], "a": 1e21}) == '{"a":1e+21,"b":[1,2,null,true]}'
+    assert gotext.json_value({"b": [1, 2.0, None, True], "a": 1e21}) == '{"a":1e+21,"b":[1,2,null,true]}'
 
 
 def test_json_object_keeps_integers() -> None:
-    assert goformat.json_object(size=2**60 + 1, name="x", ok=True) == '{"name":"x","ok":true,"size":1152921504606846977}'
+    assert gotext.json_object(size=2**60 + 1, name="x", ok=True) == '{"name":"x","ok":true,"size":1152921504606846977}'
 
 
 def test_each_invalid_byte_is_one_replacement() -> None:
-    assert goformat.decode_utf8(b"a\xe4\xb8b\xff\xed\xa0\x80") == "a\ufffd\ufffdb\ufffd\ufffd\ufffd\ufffd"
+    assert gotext.decode_utf8(b"a\xe4\xb8b\xff\xed\xa0\x80") == "a\ufffd\ufffdb\ufffd\ufffd\ufffd\ufffd"
 
 
 def test_trim_space_is_gos() -> None:
-    assert goformat.trim_space("\u3000\x85 noop\n") == "noop"
-    assert goformat.trim_space("\x1fnoop") == "\x1fnoop"
+    assert gotext.trim_space("\u3000\x85 noop\n") == "noop"
+    assert gotext.trim_space("\x1fnoop") == "\x1fnoop"

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
-from pytest_execgo.kernel.durable_rows import Change, Row
+from pytest_execgo.kernel.durable.rows import Change, Row
 from pytest_execgo.kernel.task import TaskStatus
 
 DATABASE = "kernel.db"

@@ -9,29 +9,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_execgo.kernel import gojson, gokinds
-from pytest_execgo.kernel.gosyntax import GoJSONError, end_of_value
-from pytest_execgo.kernel.gotime import Moment
+from pytest_execgo.kernel.golang import decoding, kinds
+from pytest_execgo.kernel.golang.syntax import GoJSONError, end_of_value
+from pytest_execgo.kernel.golang.time import Moment
 
-_INNER = gokinds.Struct("Inner", "models.Inner", {"n": gokinds.Int(), "t": gokinds.Time()}, pointer=True)
-OUTER = gokinds.Struct(
+_INNER = kinds.Struct("Inner", "models.Inner", {"n": kinds.Int(), "t": kinds.Time()}, pointer=True)
+OUTER = kinds.Struct(
     "Outer",
     "models.Outer",
     {
-        "name": gokinds.String(),
-        "flag": gokinds.Bool(),
-        "raw": gokinds.Raw(),
-        "list": gokinds.Slice(gokinds.String(), "[]string"),
-        "items": gokinds.Slice(_INNER, "[]*models.Inner"),
-        "map": gokinds.StringMap(gokinds.String(), "map[string]string"),
-        "any": gokinds.Anything(),
-        "wide": gokinds.Int("int64"),
+        "name": kinds.String(),
+        "flag": kinds.Bool(),
+        "raw": kinds.Raw(),
+        "list": kinds.Slice(kinds.String(), "[]string"),
+        "items": kinds.Slice(_INNER, "[]*models.Inner"),
+        "map": kinds.StringMap(kinds.String(), "map[string]string"),
+        "any": kinds.Anything(),
+        "wide": kinds.Int("int64"),
     },
 )
 
 
 def read(body: str | bytes) -> Any:
-    return gojson.decode_first(body.encode() if isinstance(body, str) else body, OUTER)
+    return decoding.decode_first(body.encode() if isinstance(body, str) else body, OUTER)
 
 
 def refusal(body: str | bytes) -> str:
@@ -182,7 +182,7 @@ def test_a_number_of_5000_digits_is_just_text() -> None:
 )
 def test_a_whole_text_is_held_to_its_end(text: str, message: str) -> None:
     with pytest.raises(GoJSONError) as caught:
-        gojson.decode(text, OUTER)
+        decoding.decode(text, OUTER)
     assert str(caught.value) == message
 
 
@@ -212,7 +212,7 @@ def test_the_quick_and_the_exact_path_agree_on_what_is_json(text: str) -> None:
     except GoJSONError:
         end = None
     try:
-        value = gojson.decode_first(text.encode(), gokinds.Raw())
+        value = decoding.decode_first(text.encode(), kinds.Raw())
     except GoJSONError:
         assert end is None
     else:

@@ -1,0 +1,1 @@
+"""Everything that outlives the process: the store in SQLite, damage, recovery, ExecGo's state.json."""
