@@ -22,7 +22,7 @@ from dataclasses import replace
 from pytest_execgo.kernel.control import CANCELLED, cancelled
 from pytest_execgo.kernel.durable.recovery import Resumed, has_effects, leaves_mark, runs_once
 from pytest_execgo.kernel.durable.rows import Mark
-from pytest_execgo.kernel.executor import Attempt, Executor, Outcome
+from pytest_execgo.kernel.executors.executor import Attempt, Executor, Outcome
 from pytest_execgo.kernel.golang.time import Moment
 from pytest_execgo.kernel.graph import Node, Phase, link, skipped_after
 from pytest_execgo.kernel.metrics import Metrics

@@ -12,14 +12,14 @@ from pytest_execgo.core.containment.environment import command_environment, inhe
 from pytest_execgo.core.errors import ExecGoError, UsageError
 from pytest_execgo.core.process_tree import become_subreaper
 from pytest_execgo.core.serving import TokenGuard, parse_address, serve
-from pytest_execgo.kernel.app import KernelApp
+from pytest_execgo.kernel.api.app import KernelApp
+from pytest_execgo.kernel.api.hosts import HostGuard, read_hosts
+from pytest_execgo.kernel.api.logs import RequestLog, close_log, log
 from pytest_execgo.kernel.durable.folder import DataFolder
 from pytest_execgo.kernel.durable.open import STORE
 from pytest_execgo.kernel.durable.state_json import export_state
-from pytest_execgo.kernel.executor import Executor
-from pytest_execgo.kernel.hosts import HostGuard, read_hosts
-from pytest_execgo.kernel.logs import RequestLog, close_log, log
-from pytest_execgo.kernel.policy import read_policy
+from pytest_execgo.kernel.executors.executor import Executor
+from pytest_execgo.kernel.executors.policy import read_policy
 from pytest_execgo.kernel.settings import DEFAULT_RUNTIME_URL, RuntimeSettings, Settings
 
 USAGE = """usage: python -m pytest_execgo serve kernel [options]
@@ -116,12 +116,12 @@ def _serve(settings: Settings) -> None:
 def build_executors(settings: Settings) -> Mapping[str, Executor]:
     """Return what runs each task type. A type that is known to the API but missing here fails when it is to run."""
     # imported here, after the port is bound and before the first request: nobody's task pays for it
-    from pytest_execgo.kernel.cli_skills import CliSkillsExecutor
-    from pytest_execgo.kernel.mcp import McpExecutor
-    from pytest_execgo.kernel.os_executor import OsExecutor
-    from pytest_execgo.kernel.runtime_executor import RuntimeExecutor
-    from pytest_execgo.kernel.threads import Threads
-    from pytest_execgo.kernel.web import Web
+    from pytest_execgo.kernel.executors.cli_skills import CliSkillsExecutor
+    from pytest_execgo.kernel.executors.mcp import McpExecutor
+    from pytest_execgo.kernel.executors.os_executor import OsExecutor
+    from pytest_execgo.kernel.executors.runtime_executor import RuntimeExecutor
+    from pytest_execgo.kernel.executors.threads import Threads
+    from pytest_execgo.kernel.executors.web import Web
 
     threads = Threads()
     web = Web(2 * settings.max_concurrency)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pytest_execgo.kernel.policy import UNBOUNDED, Policy
+from pytest_execgo.kernel.executors.policy import UNBOUNDED, Policy
 
 DEFAULT_RUNTIME_URL = "http://127.0.0.1:8080"
 

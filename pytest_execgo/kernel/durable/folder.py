@@ -7,6 +7,7 @@ import threading
 import time
 from pathlib import Path
 
+from pytest_execgo.kernel.api.logs import log
 from pytest_execgo.kernel.durable.check import SUSPECT, full_problem
 from pytest_execgo.kernel.durable.open import STORE, open_folder
 from pytest_execgo.kernel.durable.recovery import Found, Resumed, resume
@@ -14,7 +15,6 @@ from pytest_execgo.kernel.durable.rows import Mark
 from pytest_execgo.kernel.durable.store import DurableStore
 from pytest_execgo.kernel.envelope import record_of
 from pytest_execgo.kernel.golang.text import json_string
-from pytest_execgo.kernel.logs import log
 
 
 class DataFolder:

@@ -18,8 +18,8 @@ from schemathesis.specs.openapi.checks import (
     unsupported_method,
 )
 
-from pytest_execgo.kernel.openapi import OPERATIONS, Operation
-from pytest_execgo.kernel.openapi_shapes import SHAPES, ref
+from pytest_execgo.kernel.api.openapi import OPERATIONS, Operation
+from pytest_execgo.kernel.api.openapi_shapes import SHAPES, ref
 
 CHECKED = (
     not_a_server_error,

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from pytest_execgo.kernel.tools.beneath import Beneath
+from pytest_execgo.kernel.executors.tools.beneath import Beneath
 
 _IDS = itertools.count()
 

@@ -12,7 +12,7 @@ import dns.rcode
 import dns.rrset
 import pytest
 
-from pytest_execgo.kernel.tools.dns_query import LookupFailed, query_txt
+from pytest_execgo.kernel.executors.tools.dns_query import LookupFailed, query_txt
 
 Answer = Callable[[dns.message.Message], dns.message.Message]
 

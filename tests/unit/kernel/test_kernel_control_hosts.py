@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pytest_execgo.core.errors import UsageError
-from pytest_execgo.kernel.hosts import HostGuard, read_hosts
+from pytest_execgo.kernel.api.hosts import HostGuard, read_hosts
 from pytest_execgo.kernel.server import read_settings
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pytest_execgo.kernel.control_api import Control, Dropped, read_duration, while_connected
+from pytest_execgo.kernel.api.control_api import Control, Dropped, read_duration, while_connected
 from pytest_execgo.kernel.submission import Refused
 from pytest_execgo.kernel.waiting import MAX_WAIT, Waiters
 

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
+from pytest_execgo.kernel.api.paging import PageQuery, read_page
 from pytest_execgo.kernel.durable.file import Batch, StoreFile, Written
 from pytest_execgo.kernel.durable.recovery import Found, has_effects, leaves_mark, resume, runs_once
 from pytest_execgo.kernel.durable.rows import Change, Mark
 from pytest_execgo.kernel.durable.store import DurableStore
-from pytest_execgo.kernel.executor import Attempt, Outcome
+from pytest_execgo.kernel.executors.executor import Attempt, Outcome
 from pytest_execgo.kernel.metrics import Metrics
-from pytest_execgo.kernel.paging import PageQuery, read_page
 from pytest_execgo.kernel.scheduler import Scheduler
 from pytest_execgo.kernel.store import MemoryStore, Store, StoreFailed
 from pytest_execgo.kernel.task import Run, RunStatus, TaskRecord, TaskSpec, TaskStatus

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from pytest_execgo.kernel import logs
-from pytest_execgo.kernel.logs import TRACE_ID_MAX, LineWriter, RequestLog, trace_id_of
+from pytest_execgo.kernel.api import logs
+from pytest_execgo.kernel.api.logs import TRACE_ID_MAX, LineWriter, RequestLog, trace_id_of
 
 MADE = re.compile(rb"[0-9a-f]{16}\Z")
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from pytest_execgo.kernel import mcp
-from pytest_execgo.kernel.executor import Attempt, Outcome
-from pytest_execgo.kernel.mcp import McpExecutor
+from pytest_execgo.kernel.executors import mcp
+from pytest_execgo.kernel.executors.executor import Attempt, Outcome
+from pytest_execgo.kernel.executors.mcp import McpExecutor
 from pytest_execgo.kernel.submission import Refused
 from pytest_execgo.kernel.task import TaskSpec
 

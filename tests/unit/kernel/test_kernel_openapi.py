@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from pytest_execgo.kernel import routes
-from pytest_execgo.kernel.openapi import OPERATIONS, document
-from pytest_execgo.kernel.openapi_shapes import SHAPES
+from pytest_execgo.kernel.api import routes
+from pytest_execgo.kernel.api.openapi import OPERATIONS, document
+from pytest_execgo.kernel.api.openapi_shapes import SHAPES
 
 
 def references(value: Any) -> set[str]:

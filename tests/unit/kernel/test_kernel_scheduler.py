@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pytest_execgo.kernel.executor import Attempt, Outcome, failed
+from pytest_execgo.kernel.executors.executor import Attempt, Outcome, failed
 from pytest_execgo.kernel.metrics import Metrics
 from pytest_execgo.kernel.scheduler import Scheduler, backoff
 from pytest_execgo.kernel.store import MemoryStore

@@ -10,11 +10,11 @@ import signal
 import sys
 from typing import Any
 
-from pytest_execgo.kernel import os_executor
 from pytest_execgo.kernel.durable import file as durable_file
 from pytest_execgo.kernel.durable.file import Batch, Written
 from pytest_execgo.kernel.durable.rows import TERMINAL, Mark
-from pytest_execgo.kernel.executor import Attempt, Outcome
+from pytest_execgo.kernel.executors import os_executor
+from pytest_execgo.kernel.executors.executor import Attempt, Outcome
 from pytest_execgo.kernel.server import main
 
 _point, _nth = sys.argv[1], int(sys.argv[2])

@@ -11,11 +11,11 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from pytest_execgo.kernel.executors.tools.beneath import Beneath, PathRefused
+from pytest_execgo.kernel.executors.tools.tool import DeadlineExceeded, ToolContext, ToolError, parameters
 from pytest_execgo.kernel.golang import kinds
 from pytest_execgo.kernel.golang.text import decode_utf8, errno_text, json_object, quote
 from pytest_execgo.kernel.golang.time import time_text
-from pytest_execgo.kernel.tools.beneath import Beneath, PathRefused
-from pytest_execgo.kernel.tools.tool import DeadlineExceeded, ToolContext, ToolError, parameters
 
 READ_MAX = 64 * 1024 * 1024  # bytes; ours: the real one reads until memory ends
 _PARAMS = kinds.Struct(

@@ -10,7 +10,7 @@ import asyncio
 import time
 from dataclasses import dataclass, replace
 
-from pytest_execgo.kernel.executor import Attempt, Outcome
+from pytest_execgo.kernel.executors.executor import Attempt, Outcome
 from pytest_execgo.kernel.golang import decoding, kinds
 from pytest_execgo.kernel.golang.syntax import GoJSONError
 from pytest_execgo.kernel.golang.text import json_string

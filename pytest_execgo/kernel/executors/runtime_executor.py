@@ -12,9 +12,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from urllib.parse import quote as url_quote
 
-from pytest_execgo.kernel.executor import Attempt, Outcome, failed, timed_out
-from pytest_execgo.kernel.golang.text import decode_utf8, trim_space
-from pytest_execgo.kernel.runtime_protocol import (
+from pytest_execgo.kernel.executors.executor import Attempt, Outcome, failed, timed_out
+from pytest_execgo.kernel.executors.runtime_protocol import (
     Payload,
     accepted,
     build_payload,
@@ -24,11 +23,12 @@ from pytest_execgo.kernel.runtime_protocol import (
     same_submission,
     task_outcome,
 )
+from pytest_execgo.kernel.executors.threads import Threads
+from pytest_execgo.kernel.executors.tools.tool import ToolError
+from pytest_execgo.kernel.executors.web import Answer, Web, WebError, in_go_words
+from pytest_execgo.kernel.golang.text import decode_utf8, trim_space
 from pytest_execgo.kernel.settings import RuntimeSettings
 from pytest_execgo.kernel.task import TERMINAL_RUNS, RunError, RunStatus
-from pytest_execgo.kernel.threads import Threads
-from pytest_execgo.kernel.tools.tool import ToolError
-from pytest_execgo.kernel.web import Answer, Web, WebError, in_go_words
 
 _WAIT = 1.0  # seconds that a runtime may hold an answer
 _REQUEST_TIMEOUT = 15.0

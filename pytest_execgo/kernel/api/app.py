@@ -7,16 +7,16 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from pytest_execgo.core.errors import UsageError
-from pytest_execgo.kernel.control_api import CAPABILITIES, Control, Dropped
+from pytest_execgo.kernel.api.control_api import CAPABILITIES, Control, Dropped
+from pytest_execgo.kernel.api.exchange import ClientGone, HTTPError, Kernel, Reply
+from pytest_execgo.kernel.api.logs import log
+from pytest_execgo.kernel.api.routes import answer
 from pytest_execgo.kernel.durable.folder import DataFolder
 from pytest_execgo.kernel.durable.rows import DamagedRow
-from pytest_execgo.kernel.exchange import ClientGone, HTTPError, Kernel, Reply
-from pytest_execgo.kernel.executor import Executor
+from pytest_execgo.kernel.executors.executor import Executor
 from pytest_execgo.kernel.limits import COMPAT, Limits
-from pytest_execgo.kernel.logs import log
 from pytest_execgo.kernel.metrics import Metrics
 from pytest_execgo.kernel.resubmission import Conflict
-from pytest_execgo.kernel.routes import answer
 from pytest_execgo.kernel.scheduler import Scheduler
 from pytest_execgo.kernel.settings import Settings
 from pytest_execgo.kernel.store import StoreFailed

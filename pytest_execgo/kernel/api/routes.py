@@ -15,11 +15,11 @@ from pytest_execgo.kernel.actions import catalogue
 from pytest_execgo.kernel.actions.answer import encode_answer, encode_task
 from pytest_execgo.kernel.actions.request import read_request
 from pytest_execgo.kernel.actions.translate import translate
-from pytest_execgo.kernel.control_api import Control
-from pytest_execgo.kernel.exchange import Handler, HTTPError, Kernel, Reply, Request
+from pytest_execgo.kernel.api.control_api import Control
+from pytest_execgo.kernel.api.exchange import Handler, HTTPError, Kernel, Reply, Request
+from pytest_execgo.kernel.api.paging import PageQuery, read_page, read_query
+from pytest_execgo.kernel.executors.mcp import TOOLS, McpExecutor
 from pytest_execgo.kernel.golang.text import decode_utf8, duration_text, json_object, json_strings, quote
-from pytest_execgo.kernel.mcp import TOOLS, McpExecutor
-from pytest_execgo.kernel.paging import PageQuery, read_page, read_query
 from pytest_execgo.kernel.submission import read_graph, specs_of
 from pytest_execgo.kernel.task import TaskRecord, TaskSpec
 
@@ -151,7 +151,7 @@ def _as_submitted(kernel: Kernel, spec: TaskSpec, asked_ns: int) -> str:
 
 
 async def _openapi(request: Request) -> Reply:
-    from pytest_execgo.kernel import openapi  # imported by who asks for it
+    from pytest_execgo.kernel.api import openapi  # imported by who asks for it
 
     return Reply(200, openapi.document(VERSION, compat=request.kernel.control is None))
 

@@ -6,12 +6,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from pytest_execgo.kernel.executor import DEADLINE
+from pytest_execgo.kernel.executors.executor import DEADLINE
+from pytest_execgo.kernel.executors.threads import Threads
+from pytest_execgo.kernel.executors.web import Web
 from pytest_execgo.kernel.golang import decoding, kinds
 from pytest_execgo.kernel.golang.syntax import GoJSONError
 from pytest_execgo.kernel.settings import Settings
-from pytest_execgo.kernel.threads import Threads
-from pytest_execgo.kernel.web import Web
 
 
 class ToolError(Exception):

@@ -8,10 +8,10 @@ import socket
 from functools import partial
 from typing import Any
 
+from pytest_execgo.kernel.executors.tools.tool import ToolContext, ToolError, parameters
+from pytest_execgo.kernel.executors.web import address_text
 from pytest_execgo.kernel.golang import kinds
 from pytest_execgo.kernel.golang.text import errno_text, json_object
-from pytest_execgo.kernel.tools.tool import ToolContext, ToolError, parameters
-from pytest_execgo.kernel.web import address_text
 
 _DEFAULT_MS = 5_000
 _MAX_MS = 60_000

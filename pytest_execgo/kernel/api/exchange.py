@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pytest_execgo.kernel.control_api import Control
+from pytest_execgo.kernel.api.control_api import Control
 from pytest_execgo.kernel.durable.folder import DataFolder
-from pytest_execgo.kernel.executor import Executor
+from pytest_execgo.kernel.executors.executor import Executor
 from pytest_execgo.kernel.golang.text import json_string
 from pytest_execgo.kernel.limits import COMPAT, Limits
 from pytest_execgo.kernel.metrics import Metrics

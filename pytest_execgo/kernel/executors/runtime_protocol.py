@@ -7,13 +7,13 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pytest_execgo.kernel.executor import Outcome, failed
+from pytest_execgo.kernel.executors.executor import Outcome, failed
+from pytest_execgo.kernel.executors.tools.tool import ToolError
 from pytest_execgo.kernel.golang import decoding, kinds
 from pytest_execgo.kernel.golang.syntax import GoJSONError
 from pytest_execgo.kernel.golang.text import compact, json_string, json_value, trim_space
 from pytest_execgo.kernel.settings import RuntimeSettings
 from pytest_execgo.kernel.task import RunError, RunStatus, TaskSpec
-from pytest_execgo.kernel.tools.tool import ToolError
 
 SOURCE = "execgo-runtime"
 _CODES = frozenset(

@@ -6,10 +6,10 @@ import asyncio
 import socket
 from functools import partial
 
+from pytest_execgo.kernel.executors.tools.dns_query import LookupFailed, query_txt
+from pytest_execgo.kernel.executors.tools.tool import ToolContext, ToolError, parameters
 from pytest_execgo.kernel.golang import kinds
 from pytest_execgo.kernel.golang.text import json_object, quote, trim_space
-from pytest_execgo.kernel.tools.dns_query import LookupFailed, query_txt
-from pytest_execgo.kernel.tools.tool import ToolContext, ToolError, parameters
 
 _PARAMS = kinds.Struct("DNSParams", "executor.DNSParams", {"name": kinds.String(), "record": kinds.String()})
 _VERBS = {"ip": "lookup host", "txt": "lookup txt", "cname": "lookup cname"}

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import time
 
-from pytest_execgo.kernel.executor import Attempt, Outcome, failed, timed_out
+from pytest_execgo.kernel.executors.executor import Attempt, Outcome, failed, timed_out
+from pytest_execgo.kernel.executors.threads import Threads
+from pytest_execgo.kernel.executors.tools.dns import dns
+from pytest_execgo.kernel.executors.tools.file import file
+from pytest_execgo.kernel.executors.tools.http import http
+from pytest_execgo.kernel.executors.tools.noop import noop
+from pytest_execgo.kernel.executors.tools.shell import shell
+from pytest_execgo.kernel.executors.tools.sleep import sleep
+from pytest_execgo.kernel.executors.tools.tcp import tcp
+from pytest_execgo.kernel.executors.tools.tool import Tool, ToolContext, ToolError
+from pytest_execgo.kernel.executors.web import Web
 from pytest_execgo.kernel.golang.text import quote, trim_space
 from pytest_execgo.kernel.golang.time import Moment
 from pytest_execgo.kernel.settings import Settings
 from pytest_execgo.kernel.task import RunStatus
-from pytest_execgo.kernel.threads import Threads
-from pytest_execgo.kernel.tools.dns import dns
-from pytest_execgo.kernel.tools.file import file
-from pytest_execgo.kernel.tools.http import http
-from pytest_execgo.kernel.tools.noop import noop
-from pytest_execgo.kernel.tools.shell import shell
-from pytest_execgo.kernel.tools.sleep import sleep
-from pytest_execgo.kernel.tools.tcp import tcp
-from pytest_execgo.kernel.tools.tool import Tool, ToolContext, ToolError
-from pytest_execgo.kernel.web import Web
 
 TOOLS: dict[str, Tool] = {
     "shell": shell,

@@ -13,11 +13,11 @@ from urllib.parse import urljoin, urlsplit
 from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
-from pytest_execgo.kernel.executor import DEADLINE
+from pytest_execgo.kernel.executors.executor import DEADLINE
+from pytest_execgo.kernel.executors.tools.tool import ToolContext, ToolError, parameters
+from pytest_execgo.kernel.executors.web import Answer, Web, WebError, in_go_words
 from pytest_execgo.kernel.golang import kinds
 from pytest_execgo.kernel.golang.text import decode_utf8, json_object, quote
-from pytest_execgo.kernel.tools.tool import ToolContext, ToolError, parameters
-from pytest_execgo.kernel.web import Answer, Web, WebError, in_go_words
 
 BODY_MAX = 1 << 20
 _MAX_REDIRECTS = 10

@@ -13,7 +13,7 @@ from http.client import IncompleteRead, RemoteDisconnected
 import urllib3
 from urllib3 import exceptions
 
-from pytest_execgo.kernel.executor import DEADLINE
+from pytest_execgo.kernel.executors.executor import DEADLINE
 from pytest_execgo.kernel.golang.text import errno_text, quote
 
 _CHUNK = 64 * 1024

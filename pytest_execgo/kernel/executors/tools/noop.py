@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from pytest_execgo.kernel.executors.tools.tool import ToolContext, parameters
 from pytest_execgo.kernel.golang import kinds
 from pytest_execgo.kernel.golang.text import json_object
-from pytest_execgo.kernel.tools.tool import ToolContext, parameters
 
 _PARAMS = kinds.Struct("NoopParams", "executor.NoopParams", {"message": kinds.String()})
 

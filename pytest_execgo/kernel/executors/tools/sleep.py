@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+from pytest_execgo.kernel.executors.tools.tool import DeadlineExceeded, ToolContext, ToolError, parameters
 from pytest_execgo.kernel.golang import kinds
 from pytest_execgo.kernel.golang.text import json_object
-from pytest_execgo.kernel.tools.tool import DeadlineExceeded, ToolContext, ToolError, parameters
 
 _MAX_MS = 600_000
 _PARAMS = kinds.Struct("SleepParams", "executor.SleepParams", {"duration_ms": kinds.Int("int64")})

@@ -10,15 +10,15 @@ import time
 from typing import Any
 
 from pytest_execgo.core.process import run_command
-from pytest_execgo.kernel.commands import bad_ending, base_name, find_program, not_found, not_started
-from pytest_execgo.kernel.executor import Attempt, Outcome, failed
+from pytest_execgo.kernel.executors.commands import bad_ending, base_name, find_program, not_found, not_started
+from pytest_execgo.kernel.executors.executor import Attempt, Outcome, failed
+from pytest_execgo.kernel.executors.tools.shell import ALLOWED
 from pytest_execgo.kernel.golang import decoding, kinds
 from pytest_execgo.kernel.golang.syntax import GoJSONError
 from pytest_execgo.kernel.golang.text import decode_utf8, json_object, quote, trim_space
 from pytest_execgo.kernel.golang.time import Moment
 from pytest_execgo.kernel.settings import Settings
 from pytest_execgo.kernel.task import RunStatus
-from pytest_execgo.kernel.tools.shell import ALLOWED
 
 _INPUT = kinds.Struct(
     "CLISkillInput",

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from pytest_execgo.core.process import CommandOutcome, run_command
-from pytest_execgo.kernel.commands import bad_ending, base_name, find_program, not_found, not_started
+from pytest_execgo.kernel.executors.commands import bad_ending, base_name, find_program, not_found, not_started
+from pytest_execgo.kernel.executors.tools.tool import ToolContext, ToolError, parameters
 from pytest_execgo.kernel.golang import kinds
 from pytest_execgo.kernel.golang.text import decode_utf8, errno_text, json_object, quote, trim_space
 from pytest_execgo.kernel.settings import Settings
-from pytest_execgo.kernel.tools.tool import ToolContext, ToolError, parameters
 
 ALLOWED = frozenset(
     (

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pytest_execgo.kernel.openapi_shapes import SHAPES, Shape, array, ref, text, whole_number
+from pytest_execgo.kernel.api.openapi_shapes import SHAPES, Shape, array, ref, text, whole_number
 from pytest_execgo.kernel.task import TaskStatus
 
 _ERRORS = {

@@ -1,0 +1,1 @@
+"""What runs tasks: os tools, the runtime, mcp, cli-skills."""
