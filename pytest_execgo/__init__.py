@@ -1,7 +1,7 @@
 """pytest-execgo: scenarios as test cases for the plans that agents make.
 
-What verifiers and conftest files need is here, imported when it is first used: `Verdict`, `VerifierContext`, `TaskOutcome`,
-`StandardPlan`, `ExecGoError`, `VerificationFailed`.
+What verifiers and conftest files need is here, imported when it is first used: for verifiers `Verdict`, `VerifierContext`,
+`TaskOutcome`, `StandardPlan`; for frameworks `Adapter`, `AdapterCapabilities`, `PlannedRun`; `ExecGoError`, `VerificationFailed`.
 """
 
 from __future__ import annotations
@@ -11,12 +11,26 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pytest_execgo.core.errors import ExecGoError, VerificationFailed
+    from pytest_execgo.plan.adapter import Adapter, AdapterCapabilities, PlannedRun
     from pytest_execgo.plan.model import StandardPlan
     from pytest_execgo.plan.verdict import TaskOutcome, Verdict, VerifierContext
 
-__all__ = ["ExecGoError", "StandardPlan", "TaskOutcome", "Verdict", "VerificationFailed", "VerifierContext"]
+__all__ = [
+    "Adapter",
+    "AdapterCapabilities",
+    "ExecGoError",
+    "PlannedRun",
+    "StandardPlan",
+    "TaskOutcome",
+    "Verdict",
+    "VerificationFailed",
+    "VerifierContext",
+]
 
 _HOMES = {
+    "Adapter": "pytest_execgo.plan.adapter",
+    "AdapterCapabilities": "pytest_execgo.plan.adapter",
+    "PlannedRun": "pytest_execgo.plan.adapter",
     "ExecGoError": "pytest_execgo.core.errors",
     "VerificationFailed": "pytest_execgo.core.errors",
     "StandardPlan": "pytest_execgo.plan.model",

@@ -34,7 +34,7 @@ def _unknown_tool(task: TaskView, suggest: Suggester) -> Problem:
     if kind == "os":
         return Problem(f"{task.path}.tool_name", "unknown_tool", _named("os tool", task.raw.get("tool_name"), OS_TOOLS, suggest))
     if kind == "runtime":
-        root = "input" if task.raw.get("input") else "params"
+        root = "params" if task.raw.get("input") is None and task.raw.get("params") is not None else "input"
         payload = task.raw.get(root)
         execution = payload.get("execution") if isinstance(payload, dict) else None
         given = execution.get("kind") if isinstance(execution, dict) else None

@@ -14,6 +14,7 @@ from pytest_execgo.plan.model import SCHEMA_VERSION, Binding, PlanContext, PlanS
 from pytest_execgo.plan.result import BenchmarkResult, BenchmarkRunRequest, BenchmarkSummary
 from pytest_execgo.plan.sandbox import ExecutionRequest, ExecutionResult
 from pytest_execgo.plan.scenario import ScenarioSpec
+from pytest_execgo.plan.tool_inputs import TOOL_INPUTS
 from pytest_execgo.plan.verdict import Verdict
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -37,6 +38,8 @@ MODELS: dict[str, type[BaseModel]] = {
     # by the names of the files that people write: scenario.yaml, chaos/*.yaml
     "scenario": ScenarioSpec,
     "chaos": ChaosProfile,
+    # what tasks take, by tool; an mcp task takes whatever its tool does
+    **{f"tool.{tool}": model for tool, model in TOOL_INPUTS.items() if tool != "mcp.call"},
 }
 """The shapes by their schema's name."""
 

@@ -47,40 +47,45 @@ def check_shape(model: type[Model], document: object) -> tuple[Model | None, Any
         found = model.model_validate(clean)
     except ValidationError as error:
         faulty = {fault.parts for fault in faults}
-        problems += _shape_problems(model, clean, error, faulty)
+        problems += [
+            Problem(path_text(parts), code, message)
+            for parts, code, message in told_faults(model, clean, error, Suggester())
+            if not any(parts[:depth] in faulty for depth in range(1, len(parts) + 1))
+        ]
         return None, clean, problems
     return (None if problems else found), clean, problems
 
 
-def _shape_problems(
-    model: type[BaseModel], document: Any, error: ValidationError, faulty: set[tuple[Part, ...]]
-) -> Iterator[Problem]:
-    """Tell each error once, unless its place lies in one that is already told (`faulty`)."""
+def told_faults(
+    model: type[BaseModel], document: Any, error: ValidationError, suggest: Suggester
+) -> Iterator[tuple[tuple[Part, ...], str, str]]:
+    """Tell each of a model's complaints about a document once: its place, a code, and what is wrong with what would be right."""
     wanted: dict[tuple[Part, ...], list[str]] = {}
-    suggest = Suggester()
     for item in error.errors(include_url=False, include_input=False):
         parts, value = _place(document, item["loc"])
-        if any(parts[:depth] in faulty for depth in range(1, len(parts) + 1)):
-            continue
         kind, context = item["type"], item.get("ctx", {})
-        if kind == "missing":
-            yield Problem(path_text(parts), "missing", f"required field {parts[-1]!r} is missing")
+        if item["loc"][-1:] == ("[key]",) and kind == "value_error" and parts:
+            yield parts, "bad_name", f"found {describe(parts[-1])} as a name; {context['error']}"
+        elif kind == "missing":
+            yield parts, "missing", f"required field {parts[-1]!r} is missing"
         elif kind == "extra_forbidden":
             fields = list(_model_at(model, parts[:-1]).model_fields)
-            yield Problem(path_text(parts), "unknown_field", suggest.unknown("field", parts[-1], fields))
+            yield parts, "unknown_field", suggest.unknown("field", parts[-1], fields)
         elif kind == "too_short" and value == []:
-            yield Problem(path_text(parts), "empty", f"is empty; allowed: at least {context['min_length']} item(s)")
+            yield parts, "empty", f"is empty; allowed: at least {context['min_length']} item(s)"
         elif kind == "literal_error":
             names = re.findall(r"'([^']*)'", context["expected"])
-            yield Problem(path_text(parts), "bad_value", f"found {describe(value)}; {suggest.allowed(value, names)}")
+            yield parts, "bad_value", f"found {describe(value)}; {suggest.allowed(value, names)}"
+        elif kind == "value_error":
+            yield parts, "bad_value", f"found {describe(value)}; {context['error']}"
         elif kind in _WANTED:
             wanted.setdefault(parts, []).append(_WANTED[kind].format(**context))
         else:
-            yield Problem(path_text(parts), "bad_value", f"found {describe(value)}; {item['msg']}")
+            yield parts, "bad_value", f"found {describe(value)}; {item['msg']}"
     for parts, options in wanted.items():  # the members of a union each have an error for the same place
         _, value = _place(document, parts)
         allowed = " or ".join(dict.fromkeys(options))
-        yield Problem(path_text(parts), "bad_value", f"found {describe(value)}; allowed: {allowed}")
+        yield parts, "bad_value", f"found {describe(value)}; allowed: {allowed}"
 
 
 def _place(document: Any, location: tuple[Part, ...]) -> tuple[tuple[Part, ...], Any]:
@@ -92,7 +97,7 @@ def _place(document: Any, location: tuple[Part, ...]) -> tuple[tuple[Part, ...],
             value = value[part]
         elif isinstance(value, list) and isinstance(part, int) and part < len(value):
             value = value[part]
-        elif isinstance(value, dict) and depth == len(location) - 1:
+        elif isinstance(value, dict) and depth == len(location) - 1 and part != "[key]":  # so pydantic marks a field's name
             value = None
         else:
             continue

@@ -7,6 +7,7 @@ from collections.abc import Collection
 
 from pytest_execgo.plan.check_bindings import check_bindings
 from pytest_execgo.plan.check_graph import check_dependencies, check_ids
+from pytest_execgo.plan.check_inputs import check_inputs
 from pytest_execgo.plan.check_tools import check_artifacts, check_limits, check_placeholders, check_tools
 from pytest_execgo.plan.model import StandardPlan
 from pytest_execgo.plan.problems import PlanInvalid, Problem, Suggester
@@ -46,6 +47,7 @@ def _check(
     problems += check_placeholders(view, suggest)
     problems += check_limits(view, max_tasks)
     problems += check_artifacts(view)
+    problems += check_inputs(view, {problem.path for problem in problems}, suggest)
     return plan, sorted(problems, key=_order)
 
 

@@ -1,4 +1,9 @@
-"""Judges codegen_exec: whether this run fixed the bugs in the sources, and every test of the suite says so."""
+"""Judges codegen_exec: whether this run fixed the bugs in the sources, and every test of the suite says so.
+
+Code that shares an interpreter with its tests can make them say anything. So the tests' outcome is evidence of what the plan
+did, and what the modules do is found out apart from it: a process of its own (probe.py) calls them on inputs that the plan
+doesn't see, and only this process knows what is right. The process is no sandbox: it guards the verdict, not the machine.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +11,21 @@ import ast
 import hashlib
 import itertools
 import json
+import random
 import re
+import subprocess
+import sys
+import tempfile
+import threading
+import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
+from pytest_execgo.core.process import kill_group
 from pytest_execgo.plan.verdict import TaskOutcome, Verdict, VerifierContext
 
 CLOCK_SLACK_NS = 50_000_000
@@ -20,25 +34,148 @@ CLOCK_SLACK_NS = 50_000_000
 HARMLESS_FLAGS = {"-I", "-S", "-B", "-E", "-s", "-u"}
 
 
+PROBE_SECONDS = 10.0
+"""How long the modules may take for all calls, which take a few milliseconds."""
+
+OUTPUT_LIMIT = 1 << 20  # bytes of what the probe prints that are looked at
+
+MINUTES_A_DAY = 24 * 60
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call of a function of the project, and what must come of it: `returned`, or the exception named by `raised`."""
+
+    function: str
+    arguments: list[Any]
+    returned: Any = None
+    raised: str | None = None
+
+    def answered_by(self, answer: Mapping[str, Any]) -> bool:
+        """Whether an answer of the probe is the right one."""
+        if self.raised is not None:
+            return self.raised in _strings(answer.get("raised"))
+        return "returned" in answer and bool(answer["returned"] == self.returned)
+
+
 def verify(context: VerifierContext) -> Verdict:
     """Judge the patched project, the test outcome and the report; every reason is a sentence with figures."""
-    sources = _sources(context.workspace / "project")
-    original = _sources(context.scenario_dir / "fixtures" / "project")
+    modules = _modules(context.workspace / "project")
+    sources, original = _digests(modules), _digests(_modules(context.scenario_dir / "fixtures" / "project"))
     wanted = _tests_in(context.scenario_dir / "fixtures" / "project" / "tests")
-    problems = [*_tampered(context), *_foreign_code(context)]
+    calls = [Call(**call) for call in context.expected["calls"]]
+    calls += _made_up(random.Random(f"{context.run_id}:{context.seed}"))  # noqa: S311 - repeatable, and new for each run
+    details: dict[str, Any] = {"sources": sources, "tests": len(wanted), "calls": len(calls)}
+    problems = list(_tampered(context))
     report = _read_report(context, problems)
-    if report is None:
-        return Verdict.of(problems, sources=sources, tests=len(wanted))
-    patch, outcome = _mapping(report.get("patch")), _mapping(report.get("outcome"))
-    problems += _identity(context, report, patch, outcome)
-    problems += _patched(patch, sources, original)
-    problems += _tested(outcome, sources, wanted)
-    problems += _witnessed(context, report, patch, outcome)
-    problems += _written_in_time(context)
-    tests = _mapping(outcome.get("tests"))
-    counts = dict(Counter(str(result) for result in tests.values()))
-    patched = sorted(_mapping(patch.get("files")))
-    return Verdict.of(problems, sources=sources, tests=len(wanted), counts=counts, patched=patched)
+    if report is not None:
+        patch, outcome = _mapping(report.get("patch")), _mapping(report.get("outcome"))
+        problems += _identity(context, report, patch, outcome)
+        problems += _patched(patch, sources, original)
+        problems += _tested(outcome, sources, wanted)
+        problems += _witnessed(context, report, patch, outcome)
+        problems += _written_in_time(context)
+        details["counts"] = dict(Counter(str(result) for result in _mapping(outcome.get("tests")).values()))
+        details["patched"] = sorted(_mapping(patch.get("files")))
+    problems += _misbehaves(modules, calls, (context.scenario_dir / "probe.py").read_text("utf-8"))  # last: it runs what is judged
+    return Verdict.of(problems, **details)
+
+
+def _misbehaves(modules: Mapping[str, bytes], calls: Sequence[Call], probe: str) -> Iterator[str]:
+    """Call the modules in another process, and compare here."""
+    alone = "the modules, called outside of their tests,"
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        for name, content in modules.items():
+            path = Path(folder, name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        code, printed, complaint = _run(probe, folder, json.dumps([[call.function, call.arguments] for call in calls]))
+    if code is None:
+        yield f"{alone} gave no answer within {PROBE_SECONDS:g} s"
+    elif code != 0 or not printed:
+        last = (complaint.strip() or "no error").splitlines()[-1][:200]
+        yield f"{alone} ended their process with exit code {code} after {len(printed)} bytes of answers: {last}"
+    else:
+        try:
+            answers = json.loads(printed)
+            fits = isinstance(answers, list) and len(answers) == len(calls)
+            reasons = list(_compared(calls, answers)) if fits else None
+        except (ValueError, RecursionError):  # no JSON, or nested too deeply to be read or shown
+            reasons = None
+        yield from [f"{alone} printed something else than {len(calls)} answers: {printed[:100]!r}"] if reasons is None else reasons
+
+
+def _run(probe: str, folder: str, request: str) -> tuple[int | None, str, str]:
+    """Run the probe; return its exit code (None: it had to be killed), standard output and standard error.
+
+    Files, not pipes: a pipe stays open for as long as any process that the modules started holds it.
+    """
+    argv = [sys.executable, "-I", "-S", "-B", "-c", probe]  # -c: the process isn't told where the scenario is
+    with tempfile.TemporaryFile() as asked, tempfile.TemporaryFile() as answers, tempfile.TemporaryFile() as errors:
+        asked.write(request.encode())
+        asked.seek(0)
+        process = subprocess.Popen(argv, cwd=folder, env={}, stdin=asked, stdout=answers, stderr=errors, start_new_session=True)
+        deadline = time.monotonic() + PROBE_SECONDS
+        timer = threading.Timer(PROBE_SECONDS, kill_group, [process.pid])
+        timer.start()
+        try:
+            code = process.wait()
+        finally:
+            timer.cancel()
+            kill_group(process.pid)  # whatever the modules left running
+        late = time.monotonic() >= deadline
+        texts = []
+        for file in (answers, errors):
+            file.seek(0)
+            texts.append(file.read(OUTPUT_LIMIT).decode(errors="replace"))
+    return None if late else code, texts[0], texts[1]
+
+
+def _compared(calls: Sequence[Call], answers: Sequence[Any]) -> Iterator[str]:
+    wrong: dict[str, list[str]] = {}
+    for number, (call, answer) in enumerate(zip(calls, map(_mapping, answers), strict=True), 1):
+        if answer.get("function") != call.function:
+            yield f"call {number} was of {call.function}, the answer is for {str(answer.get('function'))[:100]!r}"
+            return
+        if not call.answered_by(answer):
+            got = json.dumps(answer.get("returned", next(iter(_strings(answer.get("raised"))), None)))[:200]
+            example = f"{json.dumps(call.arguments)[1:-1]} gives {got}, not {json.dumps(call.raised or call.returned)}"
+            wrong.setdefault(call.function, []).append(example)
+    asked = Counter(call.function for call in calls)
+    for function, examples in wrong.items():
+        yield f"{function} is wrong for {len(examples)} of {asked[function]} inputs that are in no test: {examples[0]}"
+
+
+def _made_up(chance: random.Random) -> Iterator[Call]:
+    """Calls with inputs made up for this run; the right answers come from how the inputs are made, not from the project."""
+    for _ in range(8):
+        start, length = chance.randrange(MINUTES_A_DAY), chance.randrange(1, MINUTES_A_DAY)
+        pause, times = chance.randint(0, length), [_time(start), _time(start + length)]
+        yield Call("clock.shift_minutes", [*times, _duration(pause)], length - pause)
+        yield Call("clock.shift_minutes", [*times, _duration(length + 1 + pause)], raised="ValueError")
+        cents = chance.randrange(50_000)
+        yield Call("pay.to_cents", [{"decimal": f"{cents / 100:.2f}5"}], cents + 1)
+        # 3 and 6 divide the minutes, so that the hours are finite decimals and any right way comes to the same
+        regular, extra, rate = chance.randrange(0, 2401, 3), chance.randrange(0, 600, 6), chance.randrange(1001, 6000)
+        cents = ((2 * regular + 3 * extra) * rate + 60) // 120  # half a cent rounded up, in whole numbers throughout
+        yield Call("pay.gross", [regular, extra, f"{rate / 100:.2f}"], cents)
+    for _ in range(4):
+        number, years = chance.randint(1, 52), sorted(chance.sample(range(2001, 2040), 3))
+        worked = {(year, weekday): chance.randint(600, 1500) for year in years for weekday in chance.sample(range(1, 8), 2)}
+        totals = [sum(minutes for (of, _), minutes in worked.items() if of == year) for year in years]
+        days = [[{"date": str(date.fromisocalendar(year, number, day))}, minutes] for (year, day), minutes in worked.items()]
+        chance.shuffle(days)
+        yield Call("week.minutes_by_week", [days], totals)
+        regular = sum(min(total, 2400) for total in totals)
+        yield Call("week.overtime", [days], [regular, sum(totals) - regular])
+
+
+def _time(minutes: int) -> str:
+    return f"{minutes // 60 % 24:02d}:{minutes % 60:02d}"
+
+
+def _duration(minutes: int) -> str:
+    return f"{minutes // 60}h{minutes % 60}m"
 
 
 def _read_report(context: VerifierContext, problems: list[str]) -> Mapping[str, Any] | None:
@@ -67,38 +204,6 @@ def _tampered(context: VerifierContext) -> Iterator[str]:
     for folder in ("project", "tools"):
         present = {path.relative_to(context.workspace).as_posix() for path in _files(context.workspace / folder)}
         yield from (f"{name} was added to the workspace, and is no file of the scenario" for name in sorted(present - brought))
-
-
-def _foreign_code(context: VerifierContext) -> Iterator[str]:
-    """A module that meddles with the interpreter could make its own tests pass."""
-    allowed = set(_strings(context.expected.get("allowed_imports")))
-    forbidden = set(_strings(context.expected.get("forbidden_names")))
-    for path in _files(context.workspace / "project" / "timesheet"):
-        name = path.relative_to(context.workspace).as_posix()
-        try:
-            tree = ast.parse(path.read_bytes())
-        except (SyntaxError, ValueError) as error:
-            yield f"{name} is not valid Python: {error}"
-            continue
-        imported, used = _imports_and_names(tree)
-        for module in sorted(module for module in imported if module.split(".")[0] not in allowed):
-            yield f"{name} imports {module}, which is not one of {', '.join(sorted(allowed))}"
-        yield from (f"{name} uses {word}, which a module of this project has no need of" for word in sorted(used & forbidden))
-
-
-def _imports_and_names(tree: ast.AST) -> tuple[set[str], set[str]]:
-    imported, used = set(), set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            imported |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            imported.add("." * node.level + (node.module or ""))
-            used |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.Name):
-            used.add(node.id)
-        elif isinstance(node, ast.Attribute):
-            used.add(node.attr)
-    return imported, used
 
 
 def _identity(
@@ -209,8 +314,14 @@ def _tests_in(folder: Path) -> set[str]:
     }
 
 
-def _sources(project: Path) -> dict[str, str]:
-    return {path.relative_to(project).as_posix(): _sha256(path) for path in _files(project / "timesheet") if path.suffix == ".py"}
+def _modules(project: Path) -> dict[str, bytes]:
+    """Return the package's modules; read once, so that what is hashed is what is called."""
+    files = _files(project / "timesheet")
+    return {path.relative_to(project).as_posix(): path.read_bytes() for path in files if path.suffix == ".py"}
+
+
+def _digests(modules: Mapping[str, bytes]) -> dict[str, str]:
+    return {name: hashlib.sha256(content).hexdigest() for name, content in modules.items()}
 
 
 def _is_source(name: str) -> bool:

@@ -61,9 +61,9 @@ def test_a_missing_label_is_filled_in_and_said(document: dict[str, Any], context
 
 
 def test_a_kind_of_os_tool_as_type_becomes_the_tools_own_name(document: dict[str, Any], context: PlanContext) -> None:
-    document["stages"][0]["task_graph"]["tasks"][0] = {"id": "say", "type": "os.file", "input": {"action": "read", "path": "x"}}
+    document["stages"][0]["task_graph"]["tasks"][0] = {"id": "say", "type": "os.file", "input": {"action": "read", "path": "/x"}}
     plan = normalized(document, context)
-    assert task(plan) == {"id": "say", "type": "file", "input": {"action": "read", "path": "x"}}
+    assert task(plan) == {"id": "say", "type": "file", "input": {"action": "read", "path": "/x"}}
     assert plan.normalization_warnings == ["$.stages[0].task_graph.tasks[0].type: 'os.file' became 'file'"]
 
 

@@ -70,22 +70,6 @@ def original_sources(context: VerifierContext) -> VerifierContext:
     return context
 
 
-def meddling_module(context: VerifierContext) -> VerifierContext:
-    return _append(context, "project/timesheet/clock.py", "\nimport unittest\nunittest.TestCase.assertEqual = print\n")
-
-
-def hidden_import(context: VerifierContext) -> VerifierContext:
-    return _append(context, "project/timesheet/clock.py", "\n__import__('sys')\n")
-
-
-def import_from(context: VerifierContext) -> VerifierContext:
-    return _append(context, "project/timesheet/clock.py", "\nfrom sys import modules\n")
-
-
-def hidden_attribute(context: VerifierContext) -> VerifierContext:
-    return _append(context, "project/timesheet/clock.py", "\nINTERNALS = re.__dict__\n")
-
-
 def broken_module(context: VerifierContext) -> VerifierContext:
     return _append(context, "project/timesheet/clock.py", "\ndef (:\n")
 
@@ -215,11 +199,7 @@ TAMPERINGS: list[tuple[Tamper, str]] = [
     (later_edit, "the patch left a project/timesheet/pay.py with SHA-256"),
     (edit_outside_the_patch, "project/timesheet/statement.py was changed, but the patch in the report does not name it"),
     (original_sources, "none of the 5 modules of the project was changed"),
-    (meddling_module, "project/timesheet/clock.py imports unittest"),
-    (hidden_import, "project/timesheet/clock.py uses __import__"),
-    (import_from, "project/timesheet/clock.py imports sys"),
-    (hidden_attribute, "project/timesheet/clock.py uses __dict__"),
-    (broken_module, "project/timesheet/clock.py is not valid Python"),
+    (broken_module, "ended their process with exit code 1 after 0 bytes of answers: SyntaxError: invalid syntax"),
     (stale_report, "the report belongs to run 'run-zero', not to this run 'run-one'"),
     (other_seed, "the report's seed is 1, this run's is 1701"),
     (broken_chain, "hash chain of 3 links departs from this run's 3 at link 2"),
@@ -275,16 +255,20 @@ def test_unpatched_project_fails(execute: Execute, judge: Judge) -> None:
 
 
 @pytest.mark.parametrize(
-    ("module", "failing"),
-    [("clock", 3), ("week", 2), ("pay", 1)],
+    ("module", "failing", "wrong"),
+    [
+        ("clock", 3, ["clock.shift_minutes", "statement.statement"]),
+        ("week", 2, ["week.minutes_by_week", "week.overtime"]),
+        ("pay", 1, ["pay.to_cents", "pay.gross"]),
+    ],
 )
-def test_each_bug_fails_tests_of_its_own(module: str, failing: int, execute: Execute, judge: Judge) -> None:
+def test_each_bug_fails_tests_of_its_own(module: str, failing: int, wrong: list[str], execute: Execute, judge: Judge) -> None:
     def leave_out(document: Any) -> None:
         _write_edits(document, [edit for edit in _edits(document) if edit["path"] != f"timesheet/{module}.py"])
 
-    reasons = judge(execute("codegen_exec", edit=leave_out)).reasons
-    assert len(reasons) == 1
-    assert reasons[0].startswith(f"{failing} of 19 tests did not pass")
+    tests, *behaviour = judge(execute("codegen_exec", edit=leave_out)).reasons
+    assert tests.startswith(f"{failing} of 19 tests did not pass")
+    assert [reason.split(" is wrong for ")[0] for reason in behaviour] == wrong
 
 
 def test_another_way_to_fix_it_passes(execute: Execute, judge: Judge) -> None:

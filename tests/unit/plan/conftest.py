@@ -42,7 +42,7 @@ def good_plan() -> Document:
             {
                 "stage_id": "execute",
                 "task_graph": {
-                    "tasks": [run, {"id": "save", "type": "os", "tool_name": "file", "input": {"action": "stat", "path": "x"}}]
+                    "tasks": [run, {"id": "save", "type": "os", "tool_name": "file", "input": {"action": "stat", "path": "/x"}}]
                 },
                 "bindings": [
                     {

@@ -58,7 +58,7 @@ def test_bindings(plan: Document, fields: dict[str, Any], field: str, code: str,
 
 
 def test_a_binding_from_a_later_stage(plan: Document) -> None:
-    plan["stages"][0]["bindings"] = [binding(source_task_id="run", target_task_id="fetch", target_param_path="params.x")]
+    plan["stages"][0]["bindings"] = [binding(source_task_id="run", target_task_id="fetch", target_param_path="params.message")]
     (problem,) = check_plan(plan)
     assert problem.code == "binding_source_not_earlier"
     assert "the later stage 'execute'" in problem.message
@@ -69,7 +69,6 @@ def test_a_binding_from_a_later_stage(plan: Document) -> None:
     [
         "input.execution.args.0",
         "input.execution.args.1",
-        "input.execution.args.1.deep",
         "input.execution.cwd",
         "input.limits.wall_time_ms",
     ],
@@ -89,7 +88,7 @@ def test_source_paths_that_can_exist(plan: Document, path: str) -> None:
 
 def test_bindings_of_one_task_build_on_each_other(plan: Document) -> None:
     appended = [binding(target_param_path=f"input.execution.args.{index}") for index in (1, 2, 3)]
-    bind(plan, *appended, binding(target_param_path="input.new.0"))
+    bind(plan, *appended, binding(target_param_path="input.metadata.new.0"))
     assert check_plan(plan) == []
     bind(plan, appended[0], appended[2])
     assert [problem.path for problem in check_plan(plan)] == ["$.stages[1].bindings[1].target_param_path"]

@@ -95,6 +95,25 @@ GOOD: dict[str, dict[str, Any]] = {
     "verdict": {"passed": True},
     "scenario": SCENARIO,
     "chaos": CHAOS,
+    "tool.os.shell": {"command": "ls"},
+    "tool.os.file": {"action": "read", "path": "/a"},
+    "tool.os.http": {"url": "http://a", "headers": {"A": "b"}},
+    "tool.os.dns": {"name": "a"},
+    "tool.os.tcp": {"address": "a:1"},
+    "tool.os.sleep": {"duration_ms": 1},
+    "tool.os.noop": {"message": "m"},
+    "tool.runtime.command": {"execution": {"kind": "command", "program": "p"}, "limits": {"pids_max": 1}},
+    "tool.runtime.script": {"execution": {"kind": "script", "script": "s"}},
+    "tool.runtime.emit": {"execution": {"kind": "emit", "payload": 1}},
+    "tool.runtime.sleep": {"execution": {"kind": "sleep"}},
+    "tool.runtime.fail": {"execution": {"kind": "fail"}},
+    "tool.cli.run": {"command": "c"},
+}
+NOTHING_REQUIRED: dict[str, dict[str, Any]] = {
+    "submit_policy": {"stop_on_failure": "x"},
+    "tool.os.shell": {"command": 1},
+    "tool.os.sleep": {"duration_ms": -1},
+    "tool.os.noop": {"message": 1},
 }
 
 BAD: list[tuple[str, dict[str, Any]]] = [
@@ -146,7 +165,7 @@ def test_schema_and_model_take_the_good_and_refuse_unknown_and_missing_fields(na
     model, good = MODELS[name], GOOD[name]
     model.model_validate(good)
     assert errors(name, good) == []
-    for broken in ({**good, "unknown": 1}, dict(list(good.items())[1:]) if name != "submit_policy" else {"stop_on_failure": "x"}):
+    for broken in ({**good, "unknown": 1}, NOTHING_REQUIRED.get(name) or dict(list(good.items())[1:])):
         assert errors(name, broken)
         with pytest.raises(ValidationError):
             model.model_validate(broken)

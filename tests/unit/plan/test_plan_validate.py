@@ -87,12 +87,18 @@ SHAPE: list[tuple[str, Callable[[Document], Any], str, str, str]] = [
         "an object with 0 fields; allowed: a list",
     ),
     ("dependency is no text", lambda p: tasks(p)[1].update(depends_on=[1]), f"{T0}[1].depends_on[0]", "bad_value", "allowed: text"),
-    ("NaN", lambda p: tasks(p)[0]["params"].update(x=float("nan")), f"{T0}[0].params.x", "not_finite", "nan"),
+    ("NaN", lambda p: tasks(p)[0]["params"].update(message=float("nan")), f"{T0}[0].params.message", "not_finite", "nan"),
     ("infinite timeout", lambda p: tasks(p)[0].update(timeout=float("inf")), f"{T0}[0].timeout", "not_finite", "inf"),
     ("infinite retry", lambda p: tasks(p)[0].update(retry=float("inf")), f"{T0}[0].retry", "not_finite", "inf"),
     ("surrogate as id", lambda p: p.update(plan_id="\ud800"), "$.plan_id", "bad_text", "character 0"),
     ("5000 digits", lambda p: tasks(p)[0].update(timeout=10**5000), f"{T0}[0].timeout", "number_too_large", "bits"),
-    ("lone surrogate", lambda p: tasks(p)[0]["params"].update(x="ab\ud800"), f"{T0}[0].params.x", "bad_text", "character 2"),
+    (
+        "lone surrogate",
+        lambda p: tasks(p)[0]["params"].update(message="ab\ud800"),
+        f"{T0}[0].params.message",
+        "bad_text",
+        "character 2",
+    ),
     ("surrogate as key", lambda p: tasks(p)[0].update({"\udfff": 1}), rf"{T0}[0]['\udfff']", "bad_text", "surrogate"),
     ("no JSON", lambda p: p.update(raw_trace_ref=b"x"), "$.raw_trace_ref", "not_json", "a Python bytes"),
     ("number as key", lambda p: tasks(p)[0]["params"].update({3: 1}), f"{T0}[0].params", "bad_key", "allowed: text"),
@@ -142,11 +148,11 @@ MEANING: list[tuple[str, Callable[[Document], Any], str, str, str]] = [
         "unknown_tool",
         "'command'?",
     ),
-    ("no kind", lambda p: tasks(p, 1)[0]["input"].clear(), f"{T1}[0].params.execution.kind", "unknown_tool", "missing"),
+    ("no kind", lambda p: tasks(p, 1)[0]["input"].clear(), f"{T1}[0].input.execution.kind", "unknown_tool", "missing"),
     (
         "placeholder",
-        lambda p: tasks(p)[0]["params"].update(x=["${{workspac}}"]),
-        f"{T0}[0].params.x[0]",
+        lambda p: tasks(p)[0]["params"].update(message="${{workspac}}"),
+        f"{T0}[0].params.message",
         "unknown_placeholder",
         "mean 'workspace'?",
     ),
@@ -259,12 +265,14 @@ def test_nesting_without_end_is_a_problem(plan: Document) -> None:
     deep: list[Any] = []
     for _ in range(100_000):
         deep = [deep]
-    tasks(plan)[0]["params"]["x"] = deep
+    anything: Document = {}
+    tasks(plan, 1)[0]["input"]["metadata"] = anything
+    anything["x"] = deep
     (problem,) = check_plan(plan)
     assert problem.code == "too_deep"
     ring: Document = {}
     ring["self"] = ring
-    tasks(plan)[0]["params"]["x"] = ring
+    anything["x"] = ring
     assert [problem.code for problem in check_plan(plan)] == ["too_deep"]
 
 

@@ -1,0 +1,79 @@
+"""What docs/scenarios.md shows, works: its scenario, its framework, its hooks, its chaos profile, its tables."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pytest_execgo.chaos.loader import load_profile_file
+from pytest_execgo.plan.result import BenchmarkResult
+from pytest_execgo.plan.scenario import ScenarioSpec
+from pytest_execgo.plan.tool_inputs import TOOL_INPUTS
+from pytest_execgo.plan.verdict import TaskOutcome, VerifierContext
+
+PAGE = (Path(__file__).parents[3] / "docs/scenarios.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    """Return the page's code blocks of one language, in order."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.S | re.M)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project with everything that the page shows."""
+    scenario = tmp_path / "scenarios" / "join"
+    (scenario / "fixtures/tools").mkdir(parents=True)
+    (tmp_path / "chaos").mkdir()
+    script, verifier, framework, hooks = blocks("python")
+    (scenario / "scenario.yaml").write_text(blocks("yaml")[0])
+    (scenario / "reference_plan.json").write_text(blocks("json")[0])
+    (scenario / "fixtures/tools/join.py").write_text(script)
+    (scenario / "verifier.py").write_text(verifier)
+    (tmp_path / "conftest.py").write_text(framework + hooks)
+    (tmp_path / "chaos/kernel_crash.yaml").write_text(blocks("yaml")[1])
+    return tmp_path
+
+
+def run_pytest(folder: Path, *arguments: str) -> str:
+    command = [sys.executable, "-m", "pytest", "-q", "-s", "-rs", "-p", "no:cacheprovider", "--execgo-matrix", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False).stdout
+
+
+def test_the_scenario_runs_for_every_framework_and_listeners_are_told(project: Path) -> None:
+    out = run_pytest(project)
+    assert "4 passed" in out
+    assert "join[mine-replay-none-0]: passed" in out
+    assert "'passed': 4" in out
+
+
+def test_the_scenario_is_really_judged(project: Path) -> None:
+    script = project / "scenarios/join/fixtures/tools/join.py"
+    script.write_text(script.read_text().replace("41", "42"))
+    assert "1 failed" in run_pytest(project, "--execgo-framework=mine")
+
+
+def test_the_registered_verifier_judges(project: Path) -> None:
+    scenario = project / "scenarios/join/scenario.yaml"
+    scenario.write_text(scenario.read_text().replace("verifier.py:verify", "not_empty"))
+    assert "1 passed" in run_pytest(project, "--execgo-framework=mine")
+
+
+def test_the_framework_only_replays_and_faults_are_not_injected(project: Path) -> None:
+    assert "1 skipped" in run_pytest(project, "--execgo-framework=mine", "--execgo-mode=live")
+    assert load_profile_file(project / "chaos/kernel_crash.yaml").faults[0].action == "kill"
+    assert "1 skipped" in run_pytest(project, "--execgo-framework=mine", "--execgo-chaos=kernel_crash")
+
+
+def test_every_field_is_on_the_page() -> None:
+    fields = [*ScenarioSpec.model_fields, *BenchmarkResult.model_fields, *TOOL_INPUTS]
+    fields += [*TaskOutcome.__dataclass_fields__, *VerifierContext.__dataclass_fields__]
+    for tool, model in TOOL_INPUTS.items():
+        fields += model.model_fields if tool.startswith("os.") else ()
+        execution = model.model_fields.get("execution")
+        fields += getattr(execution.annotation, "model_fields", ()) if execution else ()
+    assert [name for name in fields if not re.search(rf"`[^`\n]*\b{re.escape(name)}\b[^`\n]*`", PAGE)] == []
