@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from pytest_execgo.kernel.tools import dns, file, http, noop, shell, sleep, tcp
+from pytest_execgo.kernel.executors.tools import dns, file, http, noop, shell, sleep, tcp
 from pytest_execgo.plan.tool_inputs import TOOL_INPUTS, RuntimeControl, RuntimeLimits, RuntimeSandbox
 from pytest_execgo.plan.tools import TOOLS
 from pytest_execgo.plan.validate import check_plan
