@@ -161,6 +161,7 @@ class RuntimeLimits(Document):
     cpu_time_sec: Annotated[int, Field(ge=1, le=2**31)] | None = None
     memory_bytes: Annotated[int, Field(ge=1, le=2**62)] | None = None
     pids_max: Annotated[int, Field(ge=1, le=2**22)] | None = None
+    cpu_cores: Annotated[float, Field(gt=0, le=4096)] | None = None
     stdout_max_bytes: CaptureBytes | None = None
     stderr_max_bytes: CaptureBytes | None = None
 
