@@ -171,10 +171,10 @@ def test_a_taken_port_is_named_before_anything_starts(harness: Harness, service:
 def test_ports_that_can_not_be_used_are_refused(harness: Harness) -> None:
     harness.ports = [0, 1, 2]
     assert "--port 0 is not a port" in harness.up().stderr
-    harness.ports = [40001, 40002, 40001]
+    harness.ports = [23401, 23402, 23401]
     same = harness.up()
     assert same.returncode == 2
-    assert "--fixtures-port 40001 is the port of the kernel too" in same.stderr
+    assert "--fixtures-port 23401 is the port of the kernel too" in same.stderr
 
 
 def test_a_token_guards_and_is_on_no_command_line(harness: Harness) -> None:

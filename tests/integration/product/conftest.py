@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import socket
 
 import pytest
@@ -9,12 +10,10 @@ import pytest
 
 @pytest.fixture
 def free_ports() -> list[int]:
-    """Return three ports that were free a moment ago."""
-    sockets = [socket.socket() for _ in range(3)]
-    try:
-        for sock in sockets:
-            sock.bind(("127.0.0.1", 0))
-        return [sock.getsockname()[1] for sock in sockets]
-    finally:
-        for sock in sockets:
-            sock.close()
+    """Return three free ports from below those that outgoing connections get."""
+    found: list[int] = []
+    for port in random.sample(range(20000, 32000), 100):
+        with socket.socket() as sock:
+            if len(found) < 3 and sock.connect_ex(("127.0.0.1", port)) != 0:
+                found.append(port)
+    return found
