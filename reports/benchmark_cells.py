@@ -92,7 +92,7 @@ def sweep(workers: int, timeout: float) -> Sweep:
         out = Path(folder) / "out"
         project = Path(folder) / "project"
         project.mkdir()
-        argv = [sys.executable, "-m", "pytest", "--execgo-matrix", "-q", "-p", "no:cacheprovider", "--execgo-out", str(out)]
+        argv = [sys.executable, "-m", "pytest", "--execgo-matrix", "-q", "-p", "no:cacheprovider", f"--execgo-out={out}"]
         done = run(argv + (["-n", str(workers)] if workers else []), project, timeout)
         results = read_results(out)
         if done.exit_code not in CELLS_RAN or not results:

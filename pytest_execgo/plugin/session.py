@@ -60,6 +60,8 @@ def project_root(config: pytest.Config) -> Path:
 
 def _check_separate_paths(config: pytest.Config) -> None:
     """Refuse `--execgo-out DIR` for a DIR that exists: pytest would take it for a test path, and another folder for its root."""
+    if hasattr(config, "workerinput"):  # the controller has looked, and made the folder since
+        return
     words = [str(word) for word in config.invocation_params.args]
     for option, value in itertools.pairwise(words):
         if option in ("--execgo-out", "--execgo-bin") and (config.invocation_params.dir / value).exists():

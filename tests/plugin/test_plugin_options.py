@@ -91,6 +91,7 @@ def test_paths_are_where_pytest_was_called_and_never_move_its_root(project: Any)
     result = project.run("--execgo-out", "here")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*pytest takes 'here' after --execgo-out for a test path*", "*--execgo-out=here*"])
+    project.run("--execgo-out", "new", "-n", "1").assert_outcomes(passed=1)
     project.run("--execgo-out=here").assert_outcomes(passed=1)
     assert (project.path / "here/benchmark-summary.json").is_file()
 
