@@ -12,7 +12,7 @@ from pytest_execgo.plan.result import BenchmarkResult
 from pytest_execgo.reporting.terminal import sweep_table
 from pytest_execgo.wiring.options import OPTIONS, effective
 from pytest_execgo.wiring.settings import Settings
-from pytest_execgo.wiring.sweep import Sweep, write_summary
+from pytest_execgo.wiring.sweep import Sweep, writable, write_summary
 from pytest_execgo.wiring.unrun import not_run
 
 _NOT_HERE = ("matrix",)
@@ -38,6 +38,7 @@ def run_all(sweep: Sweep) -> tuple[list[BenchmarkResult], int]:
     results: list[BenchmarkResult] = []
     started_ns = time.time_ns()
     sweep.check()
+    writable(sweep.settings.out)
     try:
         with sweep:
             for cell in sweep.cells:

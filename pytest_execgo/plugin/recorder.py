@@ -15,6 +15,8 @@ from pytest_execgo.plan.result import BenchmarkResult
 from pytest_execgo.plugin.properties import cell_from
 from pytest_execgo.wiring.unrun import not_run
 
+_CLOCK_SLACK_NS = 1_000_000_000  # a file system's clock may lag behind ours
+
 
 class Recorder:
     """Every cell's result, once, in the order in which they came."""
@@ -49,10 +51,13 @@ class Recorder:
             if in_matrix or nodeid.endswith(f"[{cell.scenario}-{cell.axes}]"):
                 self._add(nodeid, not_run(cell, "error", str(report.longrepr)))
 
-    def complete(self, out: Path, sweep_id: str) -> None:
-        """Add what workers of this sweep finished but no longer reported: an interrupted controller hears only some of them."""
+    def complete(self, out: Path, sweep_id: str, since_ns: int) -> None:
+        """Add what workers of this sweep finished but no longer reported: an interrupted controller hears only some of them.
+
+        Results written before the sweep began (`since_ns`, since the epoch) are not looked into: a folder may hold thousands.
+        """
         for path in sorted(out.glob(f"*/{RESULT}")):
-            if str(path) not in self._found and sweep_id in path.read_text("utf-8", "replace"):
+            if str(path) not in self._found and path.stat().st_mtime_ns >= since_ns - _CLOCK_SLACK_NS:
                 result = BenchmarkResult.model_validate(read_json(path))
                 if result.sweep_id == sweep_id:
                     self._add(str(path), result)

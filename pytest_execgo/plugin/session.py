@@ -233,7 +233,7 @@ class ExecGoSession:
         self.sweep.close()
         if self._is_worker:
             return
-        self.recorder.complete(self.settings.out, self.sweep.sweep_id)
+        self.recorder.complete(self.settings.out, self.sweep.sweep_id, self._opened_ns)
         if not self.recorder.results:
             return
         summary = write_summary(

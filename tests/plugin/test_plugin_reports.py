@@ -35,6 +35,7 @@ def test_junit_and_html_carry_each_cell(project: Any, mode: list[str]) -> None:
     for text in ("Scenario", "Framework", "Verdict", "Wall time", "crewai"):
         assert text in page
     assert project.summary()["totals"] | {"passed": 3, "failed": 0} == project.summary()["totals"]
+    assert project.summary()["planned"] == 3
     stacks = list((project.path / "var/runs/stacks").iterdir())
     assert len(stacks) == (2 if "-n" in mode else 1)
 
@@ -70,3 +71,42 @@ def test_a_stack_that_does_not_start_is_tried_once(project: Any) -> None:
     result.assert_outcomes(errors=3)
     starts = next(project.path.rglob("started")).read_text().split()
     assert len(starts) == 1
+
+
+def test_a_lost_supervisor_costs_no_later_cell_and_no_summary(project: Any) -> None:
+    project.pytester.makeconftest(
+        """
+        import os
+        import signal
+        import time
+        from pathlib import Path
+
+        def pytest_execgo_cell_finished(config, result):
+            for place in Path("/proc").glob("[0-9]*"):
+                try:
+                    mine = int(place.joinpath("stat").read_text().rpartition(")")[2].split()[1]) == os.getpid()
+                    if mine and b"supervisor.py" in place.joinpath("cmdline").read_bytes():
+                        os.kill(int(place.name), signal.SIGKILL)
+                        time.sleep(0.2)
+                except OSError:
+                    continue
+        """
+    )
+    result = project.pytester.runpytest_subprocess("--execgo-matrix", "--execgo-framework=langgraph,crewai")
+    result.assert_outcomes(passed=2)
+    assert project.summary()["totals"]["passed"] == 2
+    assert len(list((project.path / "var/runs/stacks").iterdir())) == 2
+
+
+def test_results_that_nobody_reported_are_found(project: Any) -> None:
+    project.pytester.makeconftest(
+        """
+        import pytest
+
+        @pytest.hookimpl(tryfirst=True)
+        def pytest_runtest_logreport(report):
+            report.user_properties[:] = [pair for pair in report.user_properties if pair[0] != "execgo.result"]
+        """
+    )
+    project.run("-p", "no:xdist").assert_outcomes(passed=1)
+    assert project.summary()["totals"]["passed"] == 1

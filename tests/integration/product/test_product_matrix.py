@@ -59,6 +59,7 @@ def test_the_command_line_explains_mistakes(command_line: Any) -> None:
         (["run", "--scenario", "codegen_exec"], "`run` takes one"),
         (["runn"], "unknown command 'runn'"),
         (["benchmark", "--backend", "native"], "needs the kernel's binary"),
+        (["benchmark", "--out", "/dev/null/runs"], "can't write to /dev/null/runs"),
     ):
         finished = command_line(*arguments)
         assert finished.returncode == 2

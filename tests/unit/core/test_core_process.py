@@ -196,4 +196,6 @@ def test_what_no_system_call_takes_is_a_value_error() -> None:
 def test_signalling_a_group_that_is_gone_is_fine() -> None:
     told: list[int] = []
     run(["/bin/true"], on_spawn=told.append)
+    with pytest.raises(ProcessLookupError):
+        os.killpg(told[0], 0)
     kill_group(told[0])
