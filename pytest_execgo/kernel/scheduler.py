@@ -23,12 +23,11 @@ from pytest_execgo.kernel.control import CANCELLED, cancelled
 from pytest_execgo.kernel.durable.recovery import Resumed, has_effects, leaves_mark, runs_once
 from pytest_execgo.kernel.durable.rows import Mark
 from pytest_execgo.kernel.executors.executor import Attempt, Executor, Outcome
-from pytest_execgo.kernel.golang.time import Moment
 from pytest_execgo.kernel.graph import Node, Phase, link, skipped_after
 from pytest_execgo.kernel.metrics import Metrics
 from pytest_execgo.kernel.resubmission import Linked, link_new, newcomers
 from pytest_execgo.kernel.store import Store
-from pytest_execgo.kernel.task import TERMINAL_RUNS, Run, RunError, RunStatus, TaskRecord, TaskSpec, TaskStatus
+from pytest_execgo.kernel.task import RunError, RunStatus, TaskRecord, TaskSpec, TaskStatus
 from pytest_execgo.kernel.waiting import Waiters
 
 _FIRST_BACKOFF = 0.1  # seconds; doubled after each attempt
@@ -299,13 +298,13 @@ class Scheduler:
 
     def _show(self, node: Node, outcome: Outcome, started_ns: int) -> None:
         """Let the record of a task that is not over show what is known of its run."""
-        run = _run(outcome, started_ns, None, node.attempts)
+        run = outcome.as_run(started_ns, None, node.attempts)
         self._save(node, replace(node.record, run=run))
 
     def _end(self, node: Node, outcome: Outcome, started_ns: int) -> None:
         """Put a task's last record together from how its last attempt ended."""
         now = time.time_ns()
-        run = _run(outcome, started_ns, now, node.attempts)
+        run = outcome.as_run(started_ns, now, node.attempts)
         good = outcome.error is None
         status = TaskStatus.SUCCESS if good else TaskStatus.FAILED
         message = outcome.error.message if outcome.error is not None else ""
@@ -346,25 +345,3 @@ class Scheduler:
     def _forget(self, node: Node) -> None:
         if node.current:
             del self._live[node.record.spec.id]
-
-
-def _run(outcome: Outcome, started_ns: int, finished_ns: int | None, attempt: int) -> Run:
-    started = outcome.started or Moment(started_ns)
-    finished = outcome.finished
-    if finished is None and finished_ns is not None and outcome.status in TERMINAL_RUNS:
-        finished = Moment(finished_ns)
-    duration_ms = outcome.duration_ms
-    if not duration_ms and finished is not None:
-        duration_ms = max(0, (finished.ns - started.ns) // 1_000_000)
-    return Run(
-        outcome.status,
-        outcome.handle_id,
-        outcome.output,
-        outcome.reported,
-        started,
-        finished,
-        duration_ms,
-        attempt,
-        outcome.error,
-        outcome.progress,
-    )

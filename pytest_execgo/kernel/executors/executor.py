@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from pytest_execgo.kernel.golang.time import Moment
-from pytest_execgo.kernel.task import RunError, TaskSpec
+from pytest_execgo.kernel.task import TERMINAL_RUNS, Run, RunError, TaskSpec
 
 DEADLINE = "context deadline exceeded"
 
@@ -29,6 +29,28 @@ class Outcome:
     duration_ms: int = 0
     error: RunError | None = None
     progress: str | None = None
+
+    def as_run(self, started_ns: int, finished_ns: int | None, attempt: int) -> Run:
+        """Return what the task's record shows of this attempt; the executor's own times go before the scheduler's."""
+        started = self.started or Moment(started_ns)
+        finished = self.finished
+        if finished is None and finished_ns is not None and self.status in TERMINAL_RUNS:
+            finished = Moment(finished_ns)
+        duration_ms = self.duration_ms
+        if not duration_ms and finished is not None:
+            duration_ms = max(0, (finished.ns - started.ns) // 1_000_000)
+        return Run(
+            self.status,
+            self.handle_id,
+            self.output,
+            self.reported,
+            started,
+            finished,
+            duration_ms,
+            attempt,
+            self.error,
+            self.progress,
+        )
 
 
 @dataclass(frozen=True, slots=True)
