@@ -13,9 +13,8 @@ from pytest_execgo.core.errors import ExecGoError, UsageError
 from pytest_execgo.core.files import checked_name, write_atomic
 from pytest_execgo.core.jsonio import dumps
 from pytest_execgo.observability.clock import rfc3339
-from pytest_execgo.observability.events import TaskObserved
-from pytest_execgo.observability.stream import Stamped
 from pytest_execgo.plan.event import TimelineEvent
+from pytest_execgo.plan.events import Stamped, TaskObserved
 from pytest_execgo.plan.result import ArtifactManifest
 
 PLAN = "plan.json"

@@ -2,42 +2,36 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
 
-from pytest_execgo.observability.events import Event
-
-
-@dataclass(frozen=True, slots=True)
-class Stamped:
-    """An event with its place in the run: `seq` from 1, wall clock in ns since the epoch, monotonic clock in ns."""
-
-    seq: int
-    wall_ns: int
-    monotonic_ns: int
-    event: Event
-
-
-class Consumer(Protocol):
-    """Anything that makes something of events."""
-
-    def consume(self, stamped: Stamped) -> None:
-        """Take one event; called in order, synchronously."""
+from pytest_execgo.plan.events import Consumer, Event, Stamped
 
 
 class EventStream:
-    """One run's stream. `emit` returns the event's `seq`, by which evidence refers to it."""
+    """One run's stream. `emit` returns the event's `seq`, by which evidence refers to it.
 
-    def __init__(self, consumers: Sequence[Consumer]) -> None:
-        self._consumers = tuple(consumers)
-        self._last = 0
+    Any thread may emit, a consumer too, while it takes an event: the later ones on the list then see the new event first, so
+    consumers that keep events in order stand before those that answer with events. `after` is the `seq` that the last
+    event had in an earlier life of the run.
+    """
+
+    def __init__(self, consumers: Sequence[Consumer], *, after: int = 0) -> None:
+        self._consumers = list(consumers)
+        self._last = after
+        self._lock = threading.RLock()
+
+    def add(self, consumer: Consumer) -> None:
+        """Let one more consumer take events from now on, after all others."""
+        with self._lock:
+            self._consumers.append(consumer)
 
     def emit(self, event: Event) -> int:
-        """Stamp an event and hand it on."""
-        self._last += 1
-        stamped = Stamped(self._last, time.time_ns(), time.monotonic_ns(), event)
-        for consumer in self._consumers:
-            consumer.consume(stamped)
-        return self._last
+        """Stamp an event and hand it on; return its `seq`."""
+        with self._lock:
+            self._last += 1
+            stamped = Stamped(self._last, time.time_ns(), time.monotonic_ns(), event)
+            for consumer in tuple(self._consumers):
+                consumer.consume(stamped)
+        return stamped.seq

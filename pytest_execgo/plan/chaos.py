@@ -13,7 +13,10 @@ RecoveryExpectation = Literal["not_applicable", "should_recover", "expected_fail
 
 
 class Trigger(Document):
-    """When a fault strikes: at the `occurrence`-th timeline event of type `event` in `phase`, then after `delay_ms`."""
+    """When a fault strikes: at the `occurrence`-th timeline event of type `event` in `phase`, then after `delay_ms`.
+
+    The phase `plan` without an event stands for the moment in which the plan is there and not yet checked.
+    """
 
     phase: Phase = Field(description="Part of the run in which the fault strikes.")
     event: str | None = Field(default=None, description="Type of the timeline event that it waits for; any event if absent.")
@@ -24,14 +27,17 @@ class Trigger(Document):
 
 
 class Fault(Document):
-    """One fault: what is done (`action`), to whom (`target`), when, how likely, for how long until it is undone."""
+    """One fault: what is done (`action`), to whom (`target`), when, how likely, for how long until it is undone.
+
+    Without `duration_ms` a fault is undone when the run has ended, before it is judged.
+    """
 
     action: Name = Field(description="What is done.")
-    target: str | None = Field(default=None, description="What it is done to.")
+    target: Name = Field(description="What it is done to.")
     parameters: dict[str, Any] = Field(default_factory=dict, description="Details of the action.")
     trigger: Trigger = Field(description="When it strikes.")
     probability: Annotated[float, Field(ge=0, le=1)] = Field(default=1.0, description="How likely it strikes, 0 to 1.")
-    duration_ms: Millis | None = Field(default=None, description="Milliseconds until it is undone; absent: it stays.")
+    duration_ms: Millis | None = Field(default=None, description="Milliseconds until it is undone; absent: at the run's end.")
 
 
 class ChaosProfile(Document):
@@ -44,3 +50,4 @@ class ChaosProfile(Document):
         default="not_applicable", description="Whether a run is expected to get over the faults."
     )
     expected_code: str | None = Field(default=None, description="Error code that a run under `expected_failure` must end with.")
+    expected_layer: str | None = Field(default=None, description="Layer that such a failure must be attributed to; absent: any.")

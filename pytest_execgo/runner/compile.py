@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from typing import Any
 
-from pytest_execgo.observability.events import BindingApplied, BindingFailed
 from pytest_execgo.observability.stream import EventStream
+from pytest_execgo.plan.events import BindingApplied, BindingFailed
 from pytest_execgo.plan.model import Binding, PlanStage
 from pytest_execgo.plan.paths import PathBlocked, PathMissing, bind_value, get_path
 from pytest_execgo.plan.placeholders import fill

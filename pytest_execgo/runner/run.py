@@ -14,7 +14,11 @@ from pytest_execgo.client.kernel import KernelClient, KernelRefused, KernelUnrea
 from pytest_execgo.core.errors import ExecGoError, MissingDependency, Unsupported
 from pytest_execgo.observability import artifacts as files
 from pytest_execgo.observability.clock import rfc3339
-from pytest_execgo.observability.events import (
+from pytest_execgo.observability.stream import EventStream
+from pytest_execgo.plan.adapter import Adapter, PlannedRun
+from pytest_execgo.plan.cell import Cell
+from pytest_execgo.plan.events import (
+    Consumer,
     FailureAttributed,
     PlanObtained,
     PlanRejected,
@@ -23,9 +27,6 @@ from pytest_execgo.observability.events import (
     TasksAbandoned,
     VerdictReached,
 )
-from pytest_execgo.observability.stream import Consumer, EventStream
-from pytest_execgo.plan.adapter import Adapter, PlannedRun
-from pytest_execgo.plan.cell import Cell
 from pytest_execgo.plan.model import PlanContext, StandardPlan
 from pytest_execgo.plan.problems import PlanInvalid
 from pytest_execgo.plan.record import RunRecord

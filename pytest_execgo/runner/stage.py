@@ -11,8 +11,8 @@ from typing import Any
 from pytest_execgo.client.completion import cancel_all, wait_until_terminal
 from pytest_execgo.client.kernel import KernelClient, KernelRefused, KernelUnreachable
 from pytest_execgo.client.wait import TERMINAL
-from pytest_execgo.observability.events import ArtifactsMissing, StageFinished, StageSubmitted, SubmitRefused, TaskObserved
 from pytest_execgo.observability.stream import EventStream
+from pytest_execgo.plan.events import ArtifactsMissing, StageFinished, StageSubmitted, SubmitRefused, TaskObserved
 from pytest_execgo.plan.model import PlanStage
 from pytest_execgo.plan.record import RunRecord, StageRecord
 from pytest_execgo.plan.verdict import Attribution, TaskOutcome

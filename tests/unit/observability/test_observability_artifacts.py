@@ -11,9 +11,9 @@ import pytest
 
 from pytest_execgo.core.errors import ExecGoError, UsageError
 from pytest_execgo.observability.artifacts import JsonLines, RunFolder, SnapshotWriter, TimelineWriter
-from pytest_execgo.observability.events import PlanObtained, RunStarted, StageFinished, TaskObserved
-from pytest_execgo.observability.stream import EventStream, Stamped
+from pytest_execgo.observability.stream import EventStream
 from pytest_execgo.plan.event import TimelineEvent
+from pytest_execgo.plan.events import PlanObtained, RunStarted, StageFinished, Stamped, TaskObserved
 
 ODD = 'half a pair \ud800, NUL \0, "quotes" \\, line\u2028end, \U0001f600'
 

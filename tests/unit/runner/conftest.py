@@ -13,9 +13,10 @@ import pytest
 
 from pytest_execgo.adapters.replay import ReplayAdapter
 from pytest_execgo.client.kernel import KernelUnreachable
-from pytest_execgo.observability.stream import EventStream, Stamped
+from pytest_execgo.observability.stream import EventStream
 from pytest_execgo.plan.cell import Cell
 from pytest_execgo.plan.event import TimelineEvent
+from pytest_execgo.plan.events import Stamped
 from pytest_execgo.plan.model import PlanStage, PromptPack
 from pytest_execgo.plan.record import RunRecord
 from pytest_execgo.plan.result import BenchmarkResult, RunMetrics

@@ -6,7 +6,7 @@ import dataclasses
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from pytest_execgo.plan.chaos import Phase
 
@@ -30,6 +30,23 @@ class Event:
         """Return what only this kind of event carries."""
         own = {f.name for f in dataclasses.fields(self)} - {f.name for f in dataclasses.fields(Event)}
         return {name: getattr(self, name) for name in sorted(own)}
+
+
+@dataclass(frozen=True, slots=True)
+class Stamped:
+    """An event with its place in the run: `seq` from 1, wall clock in ns since the epoch, monotonic clock in ns."""
+
+    seq: int
+    wall_ns: int
+    monotonic_ns: int
+    event: Event
+
+
+class Consumer(Protocol):
+    """Anything that makes something of events."""
+
+    def consume(self, stamped: Stamped) -> None:
+        """Take one event; called in order, one at a time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +94,14 @@ class BindingFailed(Event):
     target: str
     required: bool
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageStarted(Event):
+    """A stage is about to be compiled and submitted; `attempt` counts from 1."""
+
+    phase: ClassVar[Phase] = "submit"
+    attempt: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,3 +187,117 @@ class RunFinished(Event):
     phase: ClassVar[Phase] = "verify"
     outcome: str
     wall_time_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointSaved(Event):
+    """The state after a finished stage was saved; `step` counts finished stages from 1."""
+
+    phase: ClassVar[Phase] = "poll"
+    checkpoint_id: str
+    step: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResumed(Event):
+    """A run that was cut short goes on; `finished` names the stages that are not run again."""
+
+    checkpoint_id: str | None
+    finished: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceLost(Event):
+    """A service of the stack ended although nobody had asked for that."""
+
+    phase: ClassVar[Phase] = "runtime"
+    service: str
+    exit_code: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceRestarted(Event):
+    """A lost service is back; `took_ms` from the restart's beginning to its readiness."""
+
+    phase: ClassVar[Phase] = "runtime"
+    service: str
+    took_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecoveryDecided(Event):
+    """What is done about a failure: `action` is retry_stage, resume_stage or give_up; `reason` says why."""
+
+    phase: ClassVar[Phase] = "runtime"
+    action: str
+    code: str
+    layer: str
+    attempt: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaultInjected(Event):
+    """A fault struck: the `fault`-th of its profile (from 0). `cause` is the `seq` of the event that triggered it."""
+
+    phase: ClassVar[Phase] = "runtime"
+    profile: str
+    fault: int
+    action: str
+    target: str
+    parameters: dict[str, Any]
+    cause: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaultLifted(Event):
+    """A fault was undone; `hit` tells whether it had an effect, `observed` what was seen of it."""
+
+    phase: ClassVar[Phase] = "runtime"
+    profile: str
+    fault: int
+    action: str
+    target: str
+    hit: bool
+    observed: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaultSpared(Event):
+    """A fault did not strike: its probability spared this cell, its trigger never came, or it could not be applied."""
+
+    phase: ClassVar[Phase] = "verify"
+    profile: str
+    fault: int
+    action: str
+    target: str
+    drawn: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopOrdered(Event):
+    """The run was told to stop: `how` is cancel, deadline or interrupt."""
+
+    phase: ClassVar[Phase] = "runtime"
+    how: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStopped(Event):
+    """Everything that the run had going has ended after an order to stop; `stop_time_ms` from the order to that."""
+
+    phase: ClassVar[Phase] = "runtime"
+    how: str
+    stop_time_ms: float
+    tasks: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryChecked(Event):
+    """The run's history was judged; `counts` tells, check by check, how much was looked at and what was found."""
+
+    phase: ClassVar[Phase] = "verify"
+    verdict: str
+    counts: dict[str, int]
+    violations: list[str]
