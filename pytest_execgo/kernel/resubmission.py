@@ -49,7 +49,7 @@ def newcomers(specs: Iterable[TaskSpec], store: Store) -> list[TaskSpec]:
 
 def same_content(one: TaskSpec, other: TaskSpec) -> bool:
     """Tell whether two normalised submissions mean the same: JSON by its content, everything else to the letter."""
-    one, other = _as_run(one), _as_run(other)
+    one, other = as_run(one), as_run(other)
     if one == other:
         return True
     if replace(one, params=None, input=None) != replace(other, params=None, input=None):
@@ -77,7 +77,7 @@ def link_new(records: Iterable[TaskRecord], live: Mapping[str, Node], store: Sto
     return Linked(nodes, [(parent, _SPENT[parent.record.status]) for parent in spent.values()])
 
 
-def _as_run(spec: TaskSpec) -> TaskSpec:
+def as_run(spec: TaskSpec) -> TaskSpec:
     """Return a task as it shows once it ran, since that is what a record holds."""
     if spec.type == "os" and spec.params is None and spec.input is not None:
         return replace(spec, params=spec.input)
@@ -90,12 +90,12 @@ def _same_json(one: str | None, other: str | None) -> bool:
     if one is None or other is None:
         return False
     try:
-        return bool(_comparable(one) == _comparable(other))
+        return bool(comparable(one) == comparable(other))
     except RecursionError:
         return False  # too deep to look into: not the same text, so not known to be the same
 
 
-def _comparable(text: str) -> Any:
+def comparable(text: str) -> Any:
     """Parse JSON so that the order of members doesn't count, and numbers are what was written."""
     return json.loads(
         text,

@@ -22,8 +22,9 @@ from dataclasses import replace
 from pytest_execgo.kernel.control import CANCELLED, cancelled
 from pytest_execgo.kernel.durable.recovery import Resumed, has_effects, leaves_mark, runs_once
 from pytest_execgo.kernel.durable.rows import Mark
-from pytest_execgo.kernel.executors.executor import Attempt, Executor, Outcome
+from pytest_execgo.kernel.executors.executor import Attempt, Executor, Outcome, Withdrawing
 from pytest_execgo.kernel.graph import Node, Phase, link, skipped_after
+from pytest_execgo.kernel.history.observer import SILENT, Observer
 from pytest_execgo.kernel.metrics import Metrics
 from pytest_execgo.kernel.resubmission import Linked, link_new, newcomers
 from pytest_execgo.kernel.store import Store
@@ -52,6 +53,7 @@ class Scheduler:
         *,
         compat: bool = False,
         waiters: Waiters | None = None,
+        observer: Observer = SILENT,
     ) -> None:
         self._store = store
         self._metrics = metrics
@@ -64,6 +66,7 @@ class Scheduler:
         self._stopped = False
         self._compat = compat
         self._waiters = waiters or Waiters()
+        self._observer = observer
 
     async def accept(self, specs: Iterable[TaskSpec]) -> None:
         """Take over a checked graph and return once it is durable; those that wait for nobody then start, as slots allow.
@@ -72,7 +75,7 @@ class Scheduler:
         """
         nodes = self._admit(list(specs))
         stored = self._store.flushed()
-        stored.add_done_callback(lambda done: self._release(nodes) if done.exception() is None else self._withdraw(nodes))
+        stored.add_done_callback(lambda done: self._accepted(nodes, done))
         await asyncio.shield(stored)
 
     def submit(self, specs: Iterable[TaskSpec]) -> None:
@@ -85,12 +88,21 @@ class Scheduler:
         linked = link_new((task.record for task in found.values()), {}, self._store)
         for task_id, node in linked.nodes.items():
             node.attempts, node.interruptions = found[task_id].attempts, found[task_id].interruptions
+            node.cancelled = found[task_id].cancelled
+        self._observer.recovered(linked.nodes.values())
         self._enter(linked)
         for task_id, node in linked.nodes.items():
             ending = found[task_id].ending
             if ending is not None:
+                self._withdraw_attempt(node)
                 self._finish(node, ending)
         self._release(linked.nodes)
+
+    def _withdraw_attempt(self, node: Node) -> None:
+        """Where the attempt of a task that is cancelled goes on without the kernel that began it, have it ended."""
+        executor = self._executors.get(node.record.spec.type)
+        if node.cancelled and isinstance(executor, Withdrawing):
+            executor.withdraw(Attempt(node.record.spec, node.attempts, None, lambda _: None, interruptions=node.interruptions - 1))
 
     def _admit(self, specs: list[TaskSpec]) -> Mapping[str, Node]:
         """Store a graph's new tasks as pending; each is held by one more than what it waits for, until `_release`."""
@@ -104,6 +116,7 @@ class Scheduler:
                 linked = link_new((TaskRecord(spec, now, now) for spec in fresh), self._live, self._store)
             for node in linked.nodes.values():
                 self._store.add(node.record)
+        self._observer.admitted(linked.nodes.values())
         self._enter(linked)
         return linked.nodes
 
@@ -123,6 +136,14 @@ class Scheduler:
                 self._ready.append(node)
         self._fill()
 
+    def _accepted(self, nodes: Mapping[str, Node], stored: asyncio.Future[None]) -> None:
+        refused = stored.exception() is not None
+        if refused:
+            self._withdraw(nodes)  # first: what is skipped by that is not to be told of a task that never was
+        self._observer.accepted(nodes.values(), stored)
+        if not refused:
+            self._release(nodes)
+
     def _withdraw(self, nodes: Mapping[str, Node]) -> None:
         """Undo `_admit`; what was submitted since and depends on these tasks can't run either."""
         for node in nodes.values():
@@ -130,12 +151,18 @@ class Scheduler:
             self._metrics.by_type[node.record.spec.type] -= 1
             node.phase = Phase.WITHDRAWN
             if node.current:
-                self.delete(node.record.spec.id)
+                self._remove(node.record.spec.id)
         for node in nodes.values():
             self._skip_after(node, "deleted")
 
     def delete(self, task_id: str) -> bool:
         """Remove a task's record; tell whether there was one."""
+        deleted = self._remove(task_id)
+        if deleted:
+            self._observer.deleting(task_id, self._store)
+        return deleted
+
+    def _remove(self, task_id: str) -> bool:
         node = self._live.pop(task_id, None)
         if node is not None:
             node.current = False
@@ -154,6 +181,7 @@ class Scheduler:
         node = self._live.get(task_id)
         if node is not None:
             self._interrupt(node)
+            self._observer.cancelling(node, self._store)
         return node is None or node.phase is Phase.DONE
 
     def flight(self, task_id: str) -> asyncio.Task[None] | None:
@@ -231,6 +259,7 @@ class Scheduler:
             node.interruptions,
         )
         node.flight = asyncio.current_task()
+        self._observer.attempt_spawned(node)
         try:
             outcome = await executor.run(attempt)
         except asyncio.CancelledError:
@@ -243,17 +272,21 @@ class Scheduler:
             outcome = Outcome(RunStatus.FAILED, None, False, error=RunError("internal", message, False, "executor"))
         node.flight = None
         if node.cancelled and outcome.error is not None:
+            self._observer.attempt_ended(node, "cancelled")
             self._end_cancelled(node)
         elif outcome.error is not None and node.attempts - node.interruptions <= spec.retry and not runs_once(spec):
+            self._observer.attempt_ended(node, "retry")
             self._retry_later(node, outcome, now)
         else:
             self._metrics.running -= 1
+            self._observer.attempt_ended(node, "success" if outcome.error is None else "failed")
             self._end(node, outcome, now)
 
     async def _begin(self, node: Node) -> bool:
         """Count an attempt; where it can have effects, that is durable before it begins. Tell whether it still should begin."""
         spec = node.record.spec
         node.attempts += 1
+        self._observer.attempt_counted(node)
         if leaves_mark(spec):
             self._mark(node, Mark.RUNNING)
             try:
@@ -278,6 +311,7 @@ class Scheduler:
             self._end_cancelled(node)
         elif not node.cancelled:
             node.cancelled = True
+            self._mark(node, Mark.CANCELLED)
             node.flight.cancel()
 
     def _end_cancelled(self, node: Node) -> None:
@@ -330,6 +364,7 @@ class Scheduler:
         now = time.time_ns()
         for skipped, reason, is_child in list(skipped_after(node, ending)):
             skipped.phase = Phase.DONE
+            self._observer.skipped(skipped, node)
             self._save(skipped, skipped.record.skipped(now, reason))
             self._forget(skipped)
             if is_child:
@@ -340,6 +375,7 @@ class Scheduler:
         if node.current:
             self._store.put(record)
             if node.phase is Phase.DONE:
+                self._observer.ending(node, self._store)
                 self._store.when_shown(record.spec.id, self._waiters.changed)
 
     def _forget(self, node: Node) -> None:

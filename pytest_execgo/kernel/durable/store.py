@@ -13,6 +13,7 @@ What is durable when:
 - An end: written as soon as the disk is free, a few milliseconds later at most when nobody waits for it. Until then clients
   are shown the task as running. A terminal state that was seen is therefore on disk, and no crash can take it back. (G4)
 - A task that is skipped or cancelled because another one ended is in the same batch as that end.
+- An order to cancel what runs: before 202 is answered. Should its end never get there, it ends as cancelled after the crash.
 - Removal: before 204 is answered.
 
 After a crash, a task without an end on disk runs again, at least once in total; one that is annotated `effect: once` does so

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from pytest_execgo.kernel.golang.time import Moment
 from pytest_execgo.kernel.task import TERMINAL_RUNS, Run, RunError, TaskSpec
@@ -77,6 +77,14 @@ class Executor(Protocol):
 
     async def close(self) -> None:
         """Let go of what is still held; called once, after the last attempt."""
+
+
+@runtime_checkable
+class Withdrawing(Protocol):
+    """An executor of attempts that go on elsewhere when the kernel is gone."""
+
+    def withdraw(self, attempt: Attempt) -> None:
+        """See to it that an earlier kernel's attempt, whose task is cancelled, is ended there; nobody waits for that."""
 
 
 def timed_out(message: str = DEADLINE) -> RunError:
