@@ -34,15 +34,6 @@ class Kernel(TaskSource, Protocol):
     def cancel(self, task_id: str) -> dict[str, Any]:
         """End a task; return its envelope."""
 
-    def submit(self, tasks: Sequence[Mapping[str, Any]]) -> list[str]:
-        """POST a task graph; return the ids that were accepted."""
-
-    def delete(self, task_id: str) -> None:
-        """DELETE one task's record."""
-
-    def health(self) -> dict[str, Any]:
-        """GET /health."""
-
 
 def wait_until_terminal(
     kernel: Kernel,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import file_digest
 from pathlib import Path
@@ -24,6 +24,13 @@ from pytest_execgo.runner.outcome import task_outcome
 T = TypeVar("T")
 
 
+class StageKernel(Kernel, Protocol):
+    """A kernel that takes task graphs."""
+
+    def submit(self, tasks: Sequence[Mapping[str, Any]]) -> list[str]:
+        """POST a task graph; return the ids that were accepted."""
+
+
 class Patience(Protocol):
     """Gets calls to the kernel through, as long as the scenario's policy allows (see `recovery`)."""
 
@@ -39,7 +46,7 @@ class StageRunner:
     """
 
     run_id: str
-    client: Kernel
+    client: StageKernel
     patience: Patience
     going: Callable[[Iterable[str]], None]
     stream: EventStream
@@ -191,7 +198,7 @@ class Delivery:
     `taken_up`: an earlier life of this run may have submitted them.
     """
 
-    client: Kernel
+    client: StageKernel
     compiled: CompiledStage
     taken_up: bool = False
 
