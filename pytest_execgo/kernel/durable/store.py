@@ -62,6 +62,7 @@ class DurableStore:
         self._waiting: list[asyncio.Future[None]] = []
         self._flying: Flight | None = None
         self._wake: asyncio.Handle | None = None
+        self._paused = False  # whether `_wake` is some time away
         self._last_write = 0.0
         self.failure = ""
         """Why the last write failed; empty when it did not."""
@@ -253,14 +254,15 @@ class DurableStore:
         if self._flying is not None:
             return  # when it has landed, the next one starts
         if urgent:
-            if self._wake is not None and isinstance(self._wake, asyncio.TimerHandle):
+            if self._wake is not None and self._paused:
                 self._wake.cancel()
                 self._wake = None
             pause = 0.0
         else:
             pause = _RETRY if self.failure else self._last_write + _PAUSE - self._loop.time()
         if self._wake is None:
-            self._wake = self._loop.call_later(pause, self._start) if pause > 0 else self._loop.call_soon(self._start)
+            self._paused = pause > 0
+            self._wake = self._loop.call_later(pause, self._start) if self._paused else self._loop.call_soon(self._start)
 
     def _start(self) -> None:
         """Hand what changed to the thread that writes."""
