@@ -299,7 +299,7 @@ class Scheduler:
     def _show(self, node: Node, outcome: Outcome, started_ns: int) -> None:
         """Let the record of a task that is not over show what is known of its run."""
         run = outcome.as_run(started_ns, None, node.attempts)
-        self._save(node, replace(node.record, run=run))
+        self._save(node, node.record._replace(run=run))
 
     def _end(self, node: Node, outcome: Outcome, started_ns: int) -> None:
         """Put a task's last record together from how its last attempt ended."""

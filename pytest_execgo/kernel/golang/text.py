@@ -30,6 +30,7 @@ _SHORT_ESCAPES = {
 # a string is kept, white space outside of one goes; possessive, so that a long string can't make it backtrack
 _STRING_OR_SPACE = re.compile(r'("[^"\\]*+(?:\\.[^"\\]*+)*+")|[ \t\r\n]+', re.DOTALL)
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_needs_no_escape = re.compile(r"[ !#-%'-;=?-\[\]-~]*").fullmatch  # printable ASCII but for the quote, \, <, > and &
 
 
 def _replace_each_byte(error: UnicodeError) -> tuple[str, int]:
@@ -99,11 +100,15 @@ def escape_html(text: str) -> str:
 
 def json_string(text: str) -> str:
     """Return `text` as a JSON string literal."""
+    if _needs_no_escape(text):
+        return f'"{text}"'
     return escape_html(encode_basestring(sane(text)))
 
 
 def json_strings(texts: tuple[str, ...] | list[str]) -> str:
     """Return a JSON array of strings."""
+    if _needs_no_escape("".join(texts)):
+        return '["' + '","'.join(texts) + '"]' if texts else "[]"
     return "[" + ",".join([json_string(text) for text in texts]) + "]"
 
 
