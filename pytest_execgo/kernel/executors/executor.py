@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from pytest_execgo.kernel.golang.time import Moment
 from pytest_execgo.kernel.task import TERMINAL_RUNS, Run, RunError, TaskSpec
@@ -77,6 +77,14 @@ class Executor(Protocol):
 
     async def close(self) -> None:
         """Let go of what is still held; called once, after the last attempt."""
+
+
+@runtime_checkable
+class Immediate(Protocol):
+    """An executor of attempts some of which are over at once: they wait for nothing and leave no trace."""
+
+    def at_once(self, spec: TaskSpec, now_ns: int) -> Outcome | None:
+        """Run such an attempt, which begins and ends at `now_ns`; None: it is another one, to be `run`."""
 
 
 def timed_out(message: str = DEADLINE) -> RunError:

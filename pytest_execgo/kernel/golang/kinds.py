@@ -14,6 +14,9 @@ from pytest_execgo.kernel.golang.time import GoTimeError, Moment, parse_time
 
 _INTEGER = re.compile(r"-?[0-9]{1,19}\Z")
 _INT64 = range(-(2**63), 2**63)
+# the commonest forms, each read in one step: a member whose value is a plain string, with what follows it; a list of such
+_STRING_MEMBER = re.compile(r'"([^"\\\x00-\x1f]*)"[ \t\n\r]*:[ \t\n\r]*"([^"\\\x00-\x1f]*)"[ \t\n\r]*([,}])[ \t\n\r]*')
+_STRINGS = re.compile(r'\[(?:[ \t\n\r]*"[^"\\\x00-\x1f]*+"[ \t\n\r]*+,)*+[ \t\n\r]*"[^"\\\x00-\x1f]*+"[ \t\n\r]*+\]')
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +133,8 @@ class Slice:
             return reader.skip_other(at, self, None if reader.text[at] == "n" else current)
         old = current or []
         values: list[Any] = []
+        if type(self.item) is String and (plain := _STRINGS.match(reader.text, at)) is not None:
+            return list(map(sane, json.loads(plain[0]))), plain.end()
         done, at = reader.open(at, "]")
         while not done:
             value, at = self.item.read(reader, at, old[len(values)] if len(values) < len(old) else None)
@@ -173,17 +178,22 @@ class Struct:
         if text[at] != "{":
             return reader.skip_other(at, self, None if self.pointer and text[at] == "n" else current)
         values: dict[str, Any] = {} if current is None else current
-        outer, path = reader.struct, reader.path
+        outer, path, fields = reader.struct, reader.path, self.fields
         done, at = reader.open(at, "}")
         while not done:
+            plain = _STRING_MEMBER.match(text, at)
+            if plain is not None and type(fields.get(plain[1])) is String:
+                values[plain[1]] = sane(plain[2])
+                at, done = plain.end(), plain[3] == "}"
+                continue
             key, at = reader.key(at)
-            name = key if key in self.fields else self._fold(key)
+            name = key if key in fields else self._fold(key)
             if name is None:
                 at = reader.end(text, at)
             else:
                 reader.struct = self.name
                 path.append(name)
-                values[name], at = self.fields[name].read(reader, at, values.get(name))
+                values[name], at = fields[name].read(reader, at, values.get(name))
                 path.pop()
                 reader.struct = outer
             done, at = reader.next(at, "}")
