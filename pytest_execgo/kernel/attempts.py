@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 
 from pytest_execgo.kernel.control import CANCELLED
 from pytest_execgo.kernel.durable.recovery import has_effects, leaves_mark, runs_once
@@ -186,7 +185,7 @@ class Attempts:
             self._ledger.end(node, outcome, started_ns, now_ns)
 
     def _retry_later(self, node: Node, outcome: Outcome, started_ns: int) -> None:
-        self._ledger.show(node, replace(outcome, error=None), started_ns)
+        self._ledger.show(node, outcome._replace(error=None), started_ns)
         self._ledger.mark(node, Mark.RETRYING)
 
         def requeue() -> None:

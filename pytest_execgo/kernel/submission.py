@@ -65,6 +65,7 @@ TASK = kinds.Struct(
         "updated_at": kinds.Time(),
     },
     pointer=True,
+    often_plain=True,
 )
 TASKS = kinds.Slice(TASK, "[]*models.Task")
 _GRAPH = kinds.Struct("TaskGraph", "models.TaskGraph", {"tasks": TASKS})

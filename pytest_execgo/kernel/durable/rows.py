@@ -7,8 +7,8 @@ from which it can be run again; that it is `running` on the way is the process's
 from __future__ import annotations
 
 import json
-from json.encoder import encode_basestring
 from enum import StrEnum
+from json.encoder import encode_basestring
 from typing import NamedTuple
 from zlib import crc32
 
@@ -75,7 +75,8 @@ class Change(NamedTuple):
         else:
             status, body = str(mark), encode_submission(record)
         task_id = record.spec.id
-        return Row(seq, task_id, status, attempts, interruptions, body, checksum(seq, task_id, status, attempts, interruptions, body))
+        crc = checksum(seq, task_id, status, attempts, interruptions, body)
+        return Row(seq, task_id, status, attempts, interruptions, body, crc)
 
 
 def checksum(seq: int, task_id: str, status: str, attempts: int, interruptions: int, body: str) -> int:

@@ -236,7 +236,8 @@ class DurableStore:
 
     def _change(self, entry: Entry) -> None:
         self._dirty[entry.seq] = entry
-        self._schedule()
+        if self._wake is None and self._flying is None:
+            self._schedule()
 
     def _flush(self, *, urgent: bool) -> asyncio.Future[None]:
         future: asyncio.Future[None] = self._loop.create_future()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from pytest_execgo.kernel.golang.time import Moment
 from pytest_execgo.kernel.task import TERMINAL_RUNS, Run, RunError, TaskSpec
@@ -12,8 +12,7 @@ from pytest_execgo.kernel.task import TERMINAL_RUNS, Run, RunError, TaskSpec
 DEADLINE = "context deadline exceeded"
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """How an attempt stands or ended; it failed when there is an `error`, whatever `status` says.
 
     `output` and `progress` are JSON text. `reported`: the executor got as far as having a result, so output and details

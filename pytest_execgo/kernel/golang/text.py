@@ -27,8 +27,8 @@ _SHORT_ESCAPES = {
     "\\": "\\\\",
     '"': '\\"',
 }
-# a string is kept, white space outside of one goes; possessive, so that a long string can't make it backtrack
-_STRING_OR_SPACE = re.compile(r'("[^"\\]*+(?:\\.[^"\\]*+)*+")|[ \t\r\n]+', re.DOTALL)
+# what is no white space: strings, whatever they hold, and the rest; possessive, so that a long string can't make it backtrack
+_TOKENS = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[^" \t\r\n]+', re.DOTALL)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _needs_no_escape = re.compile(r"[ !#-%'-;=?-\[\]-~]*").fullmatch  # printable ASCII but for the quote, \, <, > and &
 
@@ -115,7 +115,7 @@ def json_strings(texts: tuple[str, ...] | list[str]) -> str:
 def compact(text: str) -> str:
     """Return valid JSON text as Go emits a raw message: no white space, keys in their order, numbers verbatim."""
     if " " in text or "\n" in text or "\t" in text or "\r" in text:
-        text = _STRING_OR_SPACE.sub(r"\1", text)
+        text = "".join(_TOKENS.findall(text))
     return escape_html(text)
 
 

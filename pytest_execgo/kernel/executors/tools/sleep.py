@@ -32,5 +32,5 @@ async def sleep(params: str | None, context: ToolContext) -> str:
 async def _sleep(seconds: float) -> None:
     """Sleep for that long at least: the loop's timers may fire up to a millisecond early."""
     until = time.monotonic() + seconds
-    while (left := until - time.monotonic()) > 0:
+    while (left := until - time.monotonic()) > 0:  # noqa: ASYNC110 - it is the clock that is waited for
         await asyncio.sleep(max(left, 0.001))
