@@ -138,6 +138,7 @@ def serve(
         app,
         log_level="warning",
         access_log=False,
+        proxy_headers=False,
         server_header=False,
         timeout_graceful_shutdown=max(1, round(shutdown_timeout)),
         ws="none",

@@ -111,15 +111,14 @@ class Scheduler:
     def _admit(self, specs: list[TaskSpec]) -> Mapping[str, Node]:
         """Store a graph's new tasks as pending; they are held until `_release`."""
         now = time.time_ns()
-        with self._store.knowing([spec.id for spec in specs]):
-            if self._compat:
-                linked = Linked(link(TaskRecord(spec, now, now) for spec in specs), [])
-                self._replace(linked.nodes)
-            else:
-                fresh = newcomers(specs, self._store)
-                linked = link_new((TaskRecord(spec, now, now) for spec in fresh), self._ledger.live, self._store)
-            for node in linked.nodes.values():
-                self._store.add(node.record)
+        if self._compat:
+            linked = Linked(link(TaskRecord(spec, now, now) for spec in specs), [])
+            self._replace(linked.nodes)
+        else:
+            fresh = newcomers(specs, self._store)
+            linked = link_new((TaskRecord(spec, now, now) for spec in fresh), self._ledger.live, self._store)
+        for node in linked.nodes.values():
+            self._store.add(node.record)
         self._ledger.enter(linked)
         return linked.nodes
 

@@ -26,9 +26,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 
-from pytest_execgo.kernel.durable.cache import EnvelopeCache
+from pytest_execgo.kernel.durable.cache import EnvelopeCache, IdFilter
 from pytest_execgo.kernel.durable.file import Batch, Event, StoreFile, Written
 from pytest_execgo.kernel.durable.flight import Entry, Flight, Writer
 from pytest_execgo.kernel.durable.rows import TERMINAL, Change, Mark, Row
@@ -52,7 +52,7 @@ class DurableStore:
         self._loop = asyncio.get_running_loop()
         self._entries: dict[str, Entry] = {}
         self._cache = EnvelopeCache()
-        self._absent: frozenset[str] = frozenset()
+        self._ids = IdFilter(file.ids())
         self._next_seq = file.state.next_seq
         self._adopt(unfinished)
         self._ended = file.state.tasks - len(self._entries)
@@ -74,21 +74,12 @@ class DurableStore:
             mark = Mark(row.status)
             self._entries[row.id] = Entry(row.seq, record, record, mark, row.attempts, row.interruptions, True)
 
-    @contextlib.contextmanager
-    def knowing(self, ids: Iterable[str]) -> Iterator[None]:
-        """Look many ids up at once: inside of the block, `get` is quick for those that don't exist."""
-        unknown = [task_id for task_id in ids if task_id not in self._entries and task_id not in self._cache]
-        self._absent = frozenset(unknown) - self._file.known(unknown) if unknown else frozenset()
-        try:
-            yield
-        finally:
-            self._absent = frozenset()
-
     def add(self, record: TaskRecord) -> None:
         """Take a newly submitted task, in place of the one with its id."""
         task_id = record.spec.id
-        if task_id not in self._absent:
+        if task_id in self._ids:
             self.delete(task_id)
+        self._ids.add(task_id)
         entry = self._entries[task_id] = Entry(self._next_seq, record, record)
         self._next_seq += 1
         self._change(entry)
@@ -225,7 +216,7 @@ class DurableStore:
         self._file.close()
 
     def _row(self, task_id: str) -> Row | None:
-        if task_id in self._absent:
+        if task_id not in self._ids:
             return None
         row = self._file.find(task_id)
         # a row without an entry that has not ended is one whose removal is on its way
@@ -261,6 +252,8 @@ class DurableStore:
             pause = 0.0
         else:
             pause = _RETRY if self.failure else self._last_write + _PAUSE - self._loop.time()
+            if pause > 0 and not self.failure and len(self._dirty) == len(self._entries):
+                pause = 0.0
         if self._wake is None:
             self._paused = pause > 0
             self._wake = self._loop.call_later(pause, self._start) if self._paused else self._loop.call_soon(self._start)
