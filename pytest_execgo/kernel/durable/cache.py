@@ -42,11 +42,12 @@ class EnvelopeCache:
 
 
 class IdFilter:
-    """Tells of most ids without a row that they have none. It never forgets one; a new store has a new filter."""
+    """Tells of most ids without a row that they have none. It never forgets one: the next kernel's begins anew."""
 
-    def __init__(self, ids: Iterable[str]) -> None:
-        self._bits = bytearray(_BITS // 8)
-        for task_id in ids:
+    def __init__(self, ids: Iterable[str] | None) -> None:
+        """Begin with the ids of all rows; None when they are not known, so that any id may have one."""
+        self._bits = bytearray(_BITS // 8) if ids is not None else bytearray(b"\xff") * (_BITS // 8)
+        for task_id in ids or ():
             self.add(task_id)
 
     def add(self, task_id: str) -> None:

@@ -191,9 +191,9 @@ class StoreFile:
             return row.checked()
         return None
 
-    def ids(self) -> Iterator[str]:
+    def ids(self) -> list[str]:
         """Return the ids of all rows."""
-        return (task_id for (task_id,) in self._read("SELECT id FROM tasks"))
+        return [task_id for (task_id,) in self._read("SELECT id FROM tasks")]
 
     def page(self, after: int, limit: int, status: str = "") -> list[Row]:
         """Return checked rows in order, those behind `after`; of one terminal status, if one is given."""

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sqlite3
 import time
 from collections.abc import Callable, Iterable
 
@@ -52,7 +53,7 @@ class DurableStore:
         self._loop = asyncio.get_running_loop()
         self._entries: dict[str, Entry] = {}
         self._cache = EnvelopeCache()
-        self._ids = IdFilter(file.ids())
+        self._ids = IdFilter(_ids(file))
         self._next_seq = file.state.next_seq
         self._adopt(unfinished)
         self._ended = file.state.tasks - len(self._entries)
@@ -316,3 +317,11 @@ class DurableStore:
         for future in job.waiting:
             if not future.done():
                 future.set_exception(StoreFailed(reason))
+
+
+def _ids(file: StoreFile) -> Iterable[str] | None:
+    """Return the ids of all rows; None when damage keeps them from being read (whoever looks through the store will say so)."""
+    try:
+        return file.ids()
+    except (sqlite3.Error, UnicodeError):
+        return None
