@@ -262,6 +262,19 @@ def test_ids_of_an_earlier_kernel_are_found(tmp_path: Path) -> None:
     play(tmp_path, read)
 
 
+def test_an_end_that_is_only_on_disk_is_found(tmp_path: Path) -> None:
+    async def story(rig: Rig) -> None:
+        rig.store.add(record := pending("a"))
+        rig.store.put(ended(record)._replace(result='"' + "x" * 1_000_000 + '"'))  # larger than what is held in memory
+        await rig.store.flushed()
+        assert "x" * 1_000_000 in (rig.store.envelope("a") or "")
+        found = rig.store.get("a")
+        assert found is not None
+        assert found.status is TaskStatus.SUCCESS
+
+    play(tmp_path, story)
+
+
 def test_no_id_counts_as_new_when_the_ids_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def write(rig: Rig) -> None:
         rig.store.add(record := pending("old"))
