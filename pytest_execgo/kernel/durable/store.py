@@ -10,8 +10,8 @@ What is durable when:
 - An attempt that can have effects: that it begins is on disk before it begins. Batches are written in order, so the ends of
   what it depends on are then on disk, too. `noop` and `sleep` have no effects; they begin at once and have no such record,
   and after a crash they simply run again. (G2)
-- An end: written as soon as the disk is free, a few milliseconds later at most when nobody waits for it. Until then clients
-  are shown the task as running. A terminal state that was seen is therefore on disk, and no crash can take it back. (G4)
+- An end: written as soon as the disk is free, a few milliseconds later at most when nobody waits for it and other tasks are
+  under way whose ends could share the write. Until then clients are shown the task as it was before. A terminal state that was seen is therefore on disk, and no crash can take it back. (G4)
 - A task that is skipped or cancelled because another one ended is in the same batch as that end.
 - Removal: before 204 is answered.
 
@@ -252,9 +252,8 @@ class DurableStore:
                 self._wake = None
             pause = 0.0
         else:
-            pause = _RETRY if self.failure else self._last_write + _PAUSE - self._loop.time()
-            if pause > 0 and not self.failure and len(self._dirty) == len(self._entries):
-                pause = 0.0
+            alone = len(self._dirty) == len(self._entries)  # nobody is left whose end could share the write
+            pause = _RETRY if self.failure else 0.0 if alone else self._last_write + _PAUSE - self._loop.time()
         if self._wake is None:
             self._paused = pause > 0
             self._wake = self._loop.call_later(pause, self._start) if self._paused else self._loop.call_soon(self._start)
