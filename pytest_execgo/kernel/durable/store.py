@@ -11,7 +11,8 @@ What is durable when:
   what it depends on are then on disk, too. `noop` and `sleep` have no effects; they begin at once and have no such record,
   and after a crash they simply run again. (G2)
 - An end: written as soon as the disk is free, a few milliseconds later at most when nobody waits for it and other tasks are
-  under way whose ends could share the write. Until then clients are shown the task as it was before. A terminal state that was seen is therefore on disk, and no crash can take it back. (G4)
+  under way whose ends could share the write. Until then clients are shown the task as it was before. A terminal state that
+  was seen is therefore on disk, and no crash can take it back. (G4)
 - A task that is skipped or cancelled because another one ended is in the same batch as that end.
 - Removal: before 204 is answered.
 
