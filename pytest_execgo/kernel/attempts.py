@@ -15,8 +15,9 @@ from collections.abc import Mapping
 from pytest_execgo.kernel.control import CANCELLED
 from pytest_execgo.kernel.durable.recovery import has_effects, leaves_mark, runs_once
 from pytest_execgo.kernel.durable.rows import Mark
-from pytest_execgo.kernel.executors.executor import Attempt, Executor, Immediate, Outcome
+from pytest_execgo.kernel.executors.executor import Attempt, Executor, Immediate, Outcome, Withdrawing
 from pytest_execgo.kernel.graph import Node
+from pytest_execgo.kernel.history.observer import SILENT, Observer
 from pytest_execgo.kernel.ledger import Ledger
 from pytest_execgo.kernel.store import Store
 from pytest_execgo.kernel.task import RunError, RunStatus
@@ -32,14 +33,23 @@ def backoff(attempts: int) -> float:
     return min(_FIRST_BACKOFF * 2.0 ** min(attempts - 1, 16), _MAX_BACKOFF)
 
 
+def _defect(error: Exception) -> Outcome:
+    """Return the outcome of an attempt whose executor raised: that is its defect, but the task must still end, and say why."""
+    message = f"{type(error).__name__}: {error}"
+    return Outcome(RunStatus.FAILED, None, False, error=RunError("internal", message, False, "executor"))
+
+
 class Attempts:
     """The slots of one kernel, and who is in them. `executors` maps a task type to what runs it."""
 
-    def __init__(self, ledger: Ledger, store: Store, executors: Mapping[str, Executor], slots: int) -> None:
+    def __init__(
+        self, ledger: Ledger, store: Store, executors: Mapping[str, Executor], slots: int, observer: Observer = SILENT
+    ) -> None:
         self._ledger = ledger
         self._store = store
         self._executors = executors
         self._immediate = {kind: executor for kind, executor in executors.items() if isinstance(executor, Immediate)}
+        self._observer = observer
         self._free_slots = slots
         self._going_on = False
         self._running: set[asyncio.Task[None]] = set()
@@ -79,7 +89,14 @@ class Attempts:
             self._ledger.end_cancelled(node)
         elif not node.cancelled:
             node.cancelled = True
+            self._ledger.mark(node, Mark.CANCELLED)
             node.flight.cancel()
+
+    def withdraw(self, node: Node) -> None:
+        """Where the attempt of a task that is cancelled goes on without the kernel that began it, have it ended."""
+        executor = self._executors.get(node.record.spec.type)
+        if node.cancelled and isinstance(executor, Withdrawing):
+            executor.withdraw(Attempt(node.record.spec, node.attempts, None, lambda _: None, interruptions=node.interruptions - 1))
 
     def halt(self) -> None:
         """Start nothing more; what waits, for a retry too, is kept for the next kernel."""
@@ -109,13 +126,16 @@ class Attempts:
         """Run an attempt from its beginning to its end, if it is one that is over at once; tell whether it is."""
         spec = node.record.spec
         executor = self._immediate.get(spec.type)
-        if executor is None or leaves_mark(spec):
+        if executor is None or not executor.is_immediate(spec) or leaves_mark(spec):
             return False
         now = time.time_ns()
-        outcome = executor.at_once(spec, now)
-        if outcome is None:
-            return False
         node.attempts += 1
+        self._observer.attempt_counted(node)
+        self._observer.attempt_spawned(node)
+        try:
+            outcome = executor.at_once(spec, now)
+        except Exception as error:
+            outcome = _defect(error)
         if outcome.error is not None:  # it may be tried again, and shows meanwhile
             self._ledger.begin(node, now)
         self._settle(node, outcome, now, now)
@@ -144,6 +164,7 @@ class Attempts:
             node.interruptions,
         )
         node.flight = asyncio.current_task()
+        self._observer.attempt_spawned(node)
         try:
             outcome = await executor.run(attempt)
         except asyncio.CancelledError:
@@ -151,9 +172,8 @@ class Attempts:
                 self._ledger.mark(node, Mark.INTERRUPTED)
                 raise  # the kernel stops
             outcome = Outcome(RunStatus.CANCELLED, error=CANCELLED)
-        except Exception as error:  # whatever an executor raises is its defect; the task must still end, and say why
-            message = f"{type(error).__name__}: {error}"
-            outcome = Outcome(RunStatus.FAILED, None, False, error=RunError("internal", message, False, "executor"))
+        except Exception as error:
+            outcome = _defect(error)
         node.flight = None
         self._settle(node, outcome, now, time.time_ns())
 
@@ -161,6 +181,7 @@ class Attempts:
         """Count an attempt; where it can have effects, that is durable before it begins. Tell whether it still should begin."""
         spec = node.record.spec
         node.attempts += 1
+        self._observer.attempt_counted(node)
         if leaves_mark(spec):
             self._ledger.mark(node, Mark.RUNNING)
             try:
@@ -176,12 +197,16 @@ class Attempts:
         """Do what the end of an attempt asks for: the task has ended, or is tried again."""
         spec = node.record.spec
         if outcome.error is None:
+            self._observer.attempt_ended(node, "success")
             self._ledger.end(node, outcome, started_ns, now_ns)
         elif node.cancelled:
+            self._observer.attempt_ended(node, "cancelled")
             self._ledger.end_cancelled(node)
         elif node.attempts - node.interruptions <= spec.retry and not runs_once(spec):
+            self._observer.attempt_ended(node, "retry")
             self._retry_later(node, outcome, started_ns)
         else:
+            self._observer.attempt_ended(node, "failed")
             self._ledger.end(node, outcome, started_ns, now_ns)
 
     def _retry_later(self, node: Node, outcome: Outcome, started_ns: int) -> None:

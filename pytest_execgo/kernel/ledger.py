@@ -13,6 +13,7 @@ from pytest_execgo.kernel.control import cancelled
 from pytest_execgo.kernel.durable.rows import Mark
 from pytest_execgo.kernel.executors.executor import Outcome
 from pytest_execgo.kernel.graph import Node, Phase, skipped_after
+from pytest_execgo.kernel.history.observer import SILENT, Observer
 from pytest_execgo.kernel.metrics import Metrics
 from pytest_execgo.kernel.resubmission import Linked
 from pytest_execgo.kernel.store import Store
@@ -23,12 +24,13 @@ from pytest_execgo.kernel.waiting import Waiters
 class Ledger:
     """The nodes of one kernel. `live`: the current incarnation of each task that has not ended. `ready`: who may start."""
 
-    def __init__(self, store: Store, metrics: Metrics, waiters: Waiters) -> None:
+    def __init__(self, store: Store, metrics: Metrics, waiters: Waiters, observer: Observer = SILENT) -> None:
         self.live: dict[str, Node] = {}
         self.ready: deque[Node] = deque()
         self._store = store
         self._metrics = metrics
         self._waiters = waiters
+        self._observer = observer
 
     def enter(self, linked: Linked) -> None:
         """Take in nodes whose records the store has; each is held by one more than what it waits for, until `release`."""
@@ -112,6 +114,7 @@ class Ledger:
         now = time.time_ns()
         for skipped, reason, is_child in list(skipped_after(node, ending)):
             skipped.phase = Phase.DONE
+            self._observer.skipped(skipped, node)
             self._save(skipped, skipped.record.skipped(now, reason))
             self._forget(skipped)
             if is_child:
@@ -122,6 +125,7 @@ class Ledger:
         if node.current:
             self._store.put(record)
             if node.phase is Phase.DONE:
+                self._observer.ending(node, self._store)
                 self._store.when_shown(record.spec.id, self._waiters.changed)
 
     def _forget(self, node: Node) -> None:

@@ -83,12 +83,12 @@ def _same_json(one: str | None, other: str | None) -> bool:
     if one is None or other is None:
         return False
     try:
-        return bool(_comparable(one) == _comparable(other))
+        return bool(comparable(one) == comparable(other))
     except RecursionError:
         return False  # too deep to look into: not the same text, so not known to be the same
 
 
-def _comparable(text: str) -> Any:
+def comparable(text: str) -> Any:
     """Parse JSON so that the order of members doesn't count, and numbers are what was written."""
     return json.loads(
         text,

@@ -21,6 +21,7 @@ from pytest_execgo.kernel.attempts import Attempts
 from pytest_execgo.kernel.durable.recovery import Resumed
 from pytest_execgo.kernel.executors.executor import Executor
 from pytest_execgo.kernel.graph import Node, Phase, link
+from pytest_execgo.kernel.history.observer import SILENT, Observer
 from pytest_execgo.kernel.ledger import Ledger
 from pytest_execgo.kernel.metrics import Metrics
 from pytest_execgo.kernel.resubmission import Linked, link_new, newcomers
@@ -41,12 +42,14 @@ class Scheduler:
         *,
         compat: bool = False,
         waiters: Waiters | None = None,
+        observer: Observer = SILENT,
     ) -> None:
         self._store = store
         self._compat = compat
         self._waiters = waiters or Waiters()
-        self._ledger = Ledger(store, metrics, self._waiters)
-        self._attempts = Attempts(self._ledger, store, executors, max_concurrency)
+        self._observer = observer
+        self._ledger = Ledger(store, metrics, self._waiters, observer)
+        self._attempts = Attempts(self._ledger, store, executors, max_concurrency, observer)
 
     async def accept(self, specs: Iterable[TaskSpec]) -> None:
         """Take over a checked graph and return once it is durable; those that wait for nobody then start, as slots allow.
@@ -55,7 +58,7 @@ class Scheduler:
         """
         nodes = self._admit(list(specs))
         stored = self._store.flushed()
-        stored.add_done_callback(lambda done: self._release(nodes) if done.exception() is None else self._withdraw(nodes))
+        stored.add_done_callback(lambda done: self._accepted(nodes, done))
         await asyncio.shield(stored)
 
     def submit(self, specs: Iterable[TaskSpec]) -> None:
@@ -68,10 +71,13 @@ class Scheduler:
         linked = link_new((task.record for task in found.values()), {}, self._store)
         for task_id, node in linked.nodes.items():
             node.attempts, node.interruptions = found[task_id].attempts, found[task_id].interruptions
+            node.cancelled = found[task_id].cancelled
+        self._observer.recovered(linked.nodes.values())
         self._ledger.enter(linked)
         for task_id, node in linked.nodes.items():
             ending = found[task_id].ending
             if ending is not None:
+                self._attempts.withdraw(node)
                 self._ledger.finish(node, ending)
         self._release(linked.nodes)
 
@@ -86,6 +92,8 @@ class Scheduler:
                 self._ledger.skip_after(node, "deleted")
                 self._attempts.interrupt(node)
         self._waiters.changed(task_id)
+        if deleted:
+            self._observer.deleting(task_id, self._store)
         return deleted
 
     def cancel(self, task_id: str) -> bool:
@@ -93,6 +101,7 @@ class Scheduler:
         node = self._ledger.live.get(task_id)
         if node is not None:
             self._attempts.interrupt(node)
+            self._observer.cancelling(node, self._store)
         return node is None or node.phase is Phase.DONE
 
     def flight(self, task_id: str) -> asyncio.Task[None] | None:
@@ -119,12 +128,21 @@ class Scheduler:
             linked = link_new((TaskRecord(spec, now, now) for spec in fresh), self._ledger.live, self._store)
         for node in linked.nodes.values():
             self._store.add(node.record)
+        self._observer.admitted(linked.nodes.values())
         self._ledger.enter(linked)
         return linked.nodes
 
     def _release(self, nodes: Mapping[str, Node]) -> None:
         self._ledger.release(nodes.values())
         self._attempts.fill()
+
+    def _accepted(self, nodes: Mapping[str, Node], stored: asyncio.Future[None]) -> None:
+        refused = stored.exception() is not None
+        if refused:
+            self._withdraw(nodes)  # first: what is skipped by that is not to be told of a task that never was
+        self._observer.accepted(nodes.values(), stored)
+        if not refused:
+            self._release(nodes)
 
     def _withdraw(self, nodes: Mapping[str, Node]) -> None:
         """Undo `_admit`; what was submitted since and depends on these tasks can't run either."""

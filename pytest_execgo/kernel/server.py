@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pytest_execgo.core.containment.environment import command_environment, inherits
 from pytest_execgo.core.errors import ExecGoError, UsageError
@@ -23,6 +24,9 @@ from pytest_execgo.kernel.executors.executor import Executor
 from pytest_execgo.kernel.executors.policy import read_policy
 from pytest_execgo.kernel.settings import DEFAULT_RUNTIME_URL, RuntimeSettings, Settings
 
+if TYPE_CHECKING:
+    from pytest_execgo.kernel.history.journal import Journal
+
 USAGE = """usage: python -m pytest_execgo serve kernel [options]
   -addr HOST:PORT            listen here (EXECGO_ADDR; :8080 is port 8080 of every interface)
   -grpc-addr HOST:PORT       accepted, not served (EXECGO_GRPC_ADDR)
@@ -30,6 +34,7 @@ USAGE = """usage: python -m pytest_execgo serve kernel [options]
   -max-concurrency N         tasks that run at once (EXECGO_MAX_CONCURRENCY; default 10)
   -shutdown-timeout SECONDS  how long requests and running tasks may take at the end (EXECGO_SHUTDOWN_TIMEOUT; default 15)
   -retain N                  ended tasks that are kept; the oldest go first (EXECGO_RETAIN; default 100000)
+  -history FILE              note what happens to tasks, one JSON line for each event (EXECGO_HISTORY; default: no history)
   -export-state FILE         write the folder's tasks as ExecGo's state.json, and exit
   -allowed-hosts LIST        refuse requests whose Host header is none of these, host or host:port, separated by commas
                              (EXECGO_ALLOWED_HOSTS; default: any)
@@ -63,6 +68,7 @@ _OPTIONS = {
         _Option("shutdown-timeout", "EXECGO_SHUTDOWN_TIMEOUT", "15"),
         _Option("retain", "EXECGO_RETAIN", "100000"),
         _Option("export-state", "", ""),
+        _Option("history", "EXECGO_HISTORY", ""),
         _Option("allowed-hosts", "EXECGO_ALLOWED_HOSTS", ""),
         _Option("file-root", "EXECGO_FILE_ROOT", ""),
         _Option("http-allow", "EXECGO_HTTP_ALLOW", ""),
@@ -96,7 +102,8 @@ def _serve(settings: Settings) -> None:
     gc.set_threshold(20_000, 20, 20)  # a graph makes objects by the thousand, none of them in cycles; looking for those costs 8%
     sys.setswitchinterval(0.0005)  # the thread that writes the store takes over from a busy event loop often, and briefly
     become_subreaper()  # what a command leaves behind comes to us, to be ended
-    kernel = KernelApp(settings, build_executors, DataFolder(Path(settings.data_dir), settings.retain))
+    data = DataFolder(Path(settings.data_dir), settings.retain)
+    kernel = KernelApp(settings, build_executors, data, open_journal(settings.history))
     app: Callable[..., object] = kernel
     if settings.token:
         app = TokenGuard(app, settings.token, open_paths=("/health",))  # type: ignore[arg-type]
@@ -113,6 +120,15 @@ def _serve(settings: Settings) -> None:
     )
     log("INFO", "stopped")
     close_log()
+
+
+def open_journal(path: str) -> Journal | None:
+    """Return the journal of the history, none without a path; `UsageError` when the file can't be used."""
+    if not path:
+        return None
+    from pytest_execgo.kernel.history.journal import Journal  # a kernel that keeps none doesn't pay for it
+
+    return Journal(Path(path))
 
 
 def build_executors(settings: Settings) -> Mapping[str, Executor]:
@@ -154,6 +170,7 @@ def read_settings(argv: list[str], environment: Mapping[str, str]) -> Settings:
         shutdown_timeout=_number("shutdown-timeout", value("shutdown-timeout"), 1),
         retain=_number("retain", value("retain"), 1),
         export_state=value("export-state"),
+        history=value("history"),
         ready_fd=_number("ready-fd", ready_fd, 0) if ready_fd else None,
         shared_port="shared-port" in switches,
         token=environment.get("EXECGO_TOKEN", ""),

@@ -27,6 +27,7 @@ class Settings:
     `retain`: how many ended tasks are kept. `export_state`: a file to write the tasks to, instead of serving.
 
     `compat`: ExecGo's letter, without extensions; otherwise the kernel is strict (docs/kernel.md says where they differ).
+    `history`: the file of the journal; none: no history is kept.
     `allowed_hosts`: the `host` or `host:port` that a request's Host header may name; none: any.
     """
 
@@ -37,6 +38,7 @@ class Settings:
     shutdown_timeout: int = 15
     retain: int = 100_000
     export_state: str = ""
+    history: str = ""
     ready_fd: int | None = None
     shared_port: bool = False
     token: str = ""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
+import os
 import sqlite3
 import time
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
 
 from pytest_execgo.core.errors import UsageError
+from pytest_execgo.core.folder_lock import FolderHeld, lock_folder
 
 DATABASE = "tasks.db"
 
@@ -20,7 +20,7 @@ class DataFolder:
     """A folder that this process holds. `moved_aside` names what was found damaged, and why."""
 
     path: Path
-    lock: IO[bytes]
+    lock: int
     moved_aside: list[str] = field(default_factory=list)
 
     @classmethod
@@ -28,19 +28,15 @@ class DataFolder:
         """Make or take the folder; `UsageError` when it can't be had, or another service has it."""
         path = path.absolute()
         try:
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            lock = (path / "lock").open("ab")
+            return cls(path, lock_folder(path, "lock", mode=0o700))
         except OSError as error:
             raise UsageError(
                 "bad_data_dir", f"-data-dir {path}: {error.strerror}", "name a folder that can be written to"
             ) from error
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            lock.close()
+        except FolderHeld as held:
             hint = "stop that one, or give this one a folder of its own with -data-dir (EXECGO_RUNTIME_DATA_DIR)"
-            raise UsageError("data_dir_in_use", f"-data-dir {path} is in use by another runtime service", hint) from error
-        return cls(path, lock)
+            message = f"-data-dir {path} is in use by another runtime service (pid {held.holder})"
+            raise UsageError("data_dir_in_use", message, hint) from held
 
     def checked_database(self) -> Path:
         """Return where the database is; a damaged one is moved aside first, with its journal, and `moved_aside` says so."""
@@ -56,7 +52,7 @@ class DataFolder:
 
     def close(self) -> None:
         """Give the folder back."""
-        self.lock.close()
+        os.close(self.lock)
 
 
 def _problem(path: Path) -> str:

@@ -14,6 +14,7 @@ from pytest_execgo.kernel.api.routes import answer
 from pytest_execgo.kernel.durable.folder import DataFolder
 from pytest_execgo.kernel.durable.rows import DamagedRow
 from pytest_execgo.kernel.executors.executor import Executor
+from pytest_execgo.kernel.history.observer import SILENT
 from pytest_execgo.kernel.limits import COMPAT, Limits
 from pytest_execgo.kernel.metrics import Metrics
 from pytest_execgo.kernel.resubmission import Conflict
@@ -26,13 +27,22 @@ from pytest_execgo.kernel.waiting import Waiters
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
+    from pytest_execgo.kernel.history.journal import Journal
+
 
 class KernelApp:
     """The ASGI application. `build_executors` is called at start-up, on the event loop that everything then runs on."""
 
-    def __init__(self, settings: Settings, build_executors: Callable[[Settings], Mapping[str, Executor]], data: DataFolder) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        build_executors: Callable[[Settings], Mapping[str, Executor]],
+        data: DataFolder,
+        journal: Journal | None = None,
+    ) -> None:
         self._settings = settings
         self._data = data
+        self._journal = journal
         self._build_executors = build_executors
         self._kernel: Kernel | None = None
         self._waiters = Waiters()
@@ -61,15 +71,21 @@ class KernelApp:
         store, resumed = self._data.start()
         executors = self._build_executors(self._settings)
         compat = self._settings.compat
-        scheduler = Scheduler(store, metrics, executors, self._settings.max_concurrency, compat=compat, waiters=self._waiters)
+        observer = self._journal or SILENT
+        observer.booted(store)
+        slots = self._settings.max_concurrency
+        scheduler = Scheduler(store, metrics, executors, slots, compat=compat, waiters=self._waiters, observer=observer)
         control = None if compat else Control(store, scheduler, self._waiters)
         limits = COMPAT if compat else Limits()
-        self._kernel = Kernel(store, metrics, scheduler, executors, self._data, control, _capabilities(self._settings), limits)
+        self._kernel = Kernel(
+            store, metrics, scheduler, executors, self._data, control, _capabilities(self._settings), limits, self._journal
+        )
         scheduler.resume(resumed)
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await scheduler.stop(self._stop_by - time.monotonic())
         await store.close()
+        observer.stopped()
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _reply(self, scope: Scope, receive: Receive) -> Reply:
@@ -101,7 +117,10 @@ class KernelApp:
 
 def _capabilities(settings: Settings) -> tuple[str, ...]:
     """Return what this kernel can beyond ExecGo, as GET /health tells it."""
-    return () if settings.compat else (*CAPABILITIES, "durable", "paging", "limits", *(("token",) if settings.token else ()))
+    if settings.compat:
+        return ()
+    chosen = {"token": settings.token, "history": settings.history}
+    return (*CAPABILITIES, "durable", "paging", "limits", *(name for name, given in chosen.items() if given))
 
 
 async def _send(send: Send, reply: Reply) -> None:

@@ -73,9 +73,13 @@ class Control:
         return f'{{"done":{"true" if done else "false"},"tasks":[{",".join(envelopes)}],"missing":{json_strings(missing)}}}'
 
     async def cancel(self, task_id: str) -> tuple[int, str] | None:
-        """Cancel a task; return the status (200: it has ended, 202: it is being ended) and its envelope. None: no such task."""
+        """Cancel a task; return the status (200: it has ended, 202: it is being ended) and its envelope. None: no such task.
+
+        Either way the order is durable by then; `StoreFailed` when it can't be made so.
+        """
         over = self.scheduler.cancel(task_id)
-        await self.store.settled(task_id)
+        if self.store.ended(task_id) is False:
+            await self.store.flushed()  # the order, or the end that it has led to
         over = over and self.store.ended(task_id) is not False
         envelope = self.store.envelope(task_id)
         return None if envelope is None else (200 if over else 202, envelope)

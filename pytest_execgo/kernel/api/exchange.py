@@ -19,6 +19,8 @@ from pytest_execgo.kernel.store import Store
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope
 
+    from pytest_execgo.kernel.history.journal import Journal
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:
@@ -43,6 +45,8 @@ class Kernel:
     """The control extensions; None in compat."""
     capabilities: tuple[str, ...] = ()
     limits: Limits = COMPAT
+    journal: Journal | None = None
+    """The journal of the history; None: no history is kept."""
     started: float = field(default_factory=time.monotonic)
 
 

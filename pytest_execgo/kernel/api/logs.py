@@ -61,15 +61,16 @@ class LineWriter:
             self._thread.join(_LAST_LINES)
 
     def _work(self) -> None:
-        with contextlib.suppress(OSError, ValueError):  # whoever read our output is gone; that must not end the service
-            while not (self._closing.is_set() and not self._lines):
-                self._some.wait()
-                self._closing.wait(_GATHER)
-                self._some.clear()
-                lines = [self._lines.popleft() for _ in range(len(self._lines))]
-                if self._dropped:
-                    lines.append(_line("WARN", "log lines were dropped", count=self._dropped))
-                    self._dropped = 0
+        while not (self._closing.is_set() and not self._lines):
+            self._some.wait()
+            self._closing.wait(_GATHER)
+            self._some.clear()
+            lines = [self._lines.popleft() for _ in range(len(self._lines))]
+            if self._dropped:
+                lines.append(_line("WARN", "log lines were dropped", count=self._dropped))
+                self._dropped = 0
+            # whoever read our output is gone, or its disk is full for now; that must not end the service, nor the log
+            with contextlib.suppress(OSError, ValueError):
                 sys.stdout.write("".join(lines))
                 sys.stdout.flush()
 

@@ -121,6 +121,17 @@ OPERATIONS = (
         errors=(404, 500, 503),
         capability="cancel",
     ),
+    Operation(
+        "GET",
+        "/history",
+        "Show what happened to tasks",
+        200,
+        ref("History"),
+        "The next events, oldest first, as many as go into an answer",
+        errors=(400, 404, 503),
+        query=(Parameter("after", whole_number(0), "where to go on: `next` of the answer before", "history"),),
+        capability="history",
+    ),
     Operation("GET", "/mcp/tools", "List mcp tools", 200, ref("McpTools"), "The tools", errors=(503,)),
     Operation(
         "POST", "/mcp/call", "Call an mcp tool", 202, ref("McpHandle"), "It was taken", body="McpCall", errors=(400, 413, 503)

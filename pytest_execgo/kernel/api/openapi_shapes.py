@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 Shape = dict[str, Any]
+HISTORY_EVENTS = "boot accept start spawn end persist skip cancel delete recover stop".split()
 _INT64 = {"minimum": -(2**63), "maximum": 2**63 - 1}
 
 
@@ -144,6 +145,20 @@ SHAPES: dict[str, Shape] = {
         until=or_null(text(description="all or any")),
     ),
     "Waited": answered("done tasks missing", done={"type": "boolean"}, tasks=array(ref("Task")), missing=_strings()),
+    "History": answered("events next", events=array(ref("HistoryEvent")), next=_count),
+    "HistoryEvent": answered(
+        "seq boot_id monotonic_ns wall process type f task attempt digest value",
+        seq={"type": "integer", "minimum": 1},
+        monotonic_ns=_count,
+        wall=_time(),
+        process={"const": "kernel"},
+        type={"const": "event"},
+        f=text(enum=HISTORY_EVENTS),
+        task=or_null(text()),
+        attempt=or_null(_count),
+        digest=or_null(text()),
+        value={"type": "object"},
+    ),
     "Progress": answered("timestamp", "message data", timestamp=_time(), data={"type": "object"}),
     "McpTools": answered("tools", tools=array(answered("name category", "description input_schema", input_schema=_object_schema))),
     "McpCall": given(

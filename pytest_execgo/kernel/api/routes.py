@@ -17,6 +17,7 @@ from pytest_execgo.kernel.actions.request import read_request
 from pytest_execgo.kernel.actions.translate import translate
 from pytest_execgo.kernel.api.control_api import Control
 from pytest_execgo.kernel.api.exchange import Handler, HTTPError, Kernel, Reply, Request
+from pytest_execgo.kernel.api.history import read_history
 from pytest_execgo.kernel.api.paging import PageQuery, read_page, read_query
 from pytest_execgo.kernel.executors.mcp import TOOLS, McpExecutor
 from pytest_execgo.kernel.golang.text import decode_utf8, duration_text, json_object, json_strings, quote
@@ -71,6 +72,12 @@ async def _cancel(request: Request) -> Reply:
     if answer is None:
         raise HTTPError(404, f"task not found: {request.task_id}")
     return Reply(*answer)
+
+
+async def _history(request: Request) -> Reply:
+    if request.kernel.journal is None:
+        raise HTTPError(404, "no history is kept (start the kernel with -history FILE)")
+    return Reply(200, read_history(request.kernel.journal, request.scope["query_string"]))
 
 
 def _control(request: Request) -> Control:
@@ -171,6 +178,7 @@ ROUTES: dict[tuple[str | None, ...], dict[str, Handler]] = {
     ("adapters", "actions"): {"POST": _adapter_submit},
 }
 EXTENSIONS: dict[tuple[str | None, ...], dict[str, Handler]] = {
+    ("history",): {"GET": _history},
     ("tasks", "wait"): {"POST": _wait},
     ("tasks", ID, "cancel"): {"POST": _cancel},
 }

@@ -37,6 +37,8 @@ CREATE TABLE events (n INTEGER PRIMARY KEY, at INTEGER NOT NULL, kind TEXT NOT N
 CREATE TABLE state (one INTEGER PRIMARY KEY CHECK (one = 1), format INTEGER NOT NULL, commits INTEGER NOT NULL,
     tasks INTEGER NOT NULL, next_seq INTEGER NOT NULL, crc INTEGER NOT NULL);
 """
+# apart from tasks_open, since stores made before there were such rows don't have them in theirs
+_CANCELLED_INDEX = "CREATE INDEX IF NOT EXISTS tasks_cancelled ON tasks (seq) WHERE status = 'cancelled'"
 _COLUMNS = "seq, id, status, attempts, interruptions, body, crc"
 _ENDED = "status IN ('success', 'failed', 'skipped')"
 _OPEN = "status IN ('pending', 'running', 'retrying', 'interrupted')"
@@ -44,7 +46,7 @@ _OPEN = "status IN ('pending', 'running', 'retrying', 'interrupted')"
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened to the store, or to a task of it: `recover`, `interrupt`, `unknown`, `import`, `damage`."""
+    """Something that happened to the store, or to a task of it: `recover`, `cancel`, `unknown`, `import`, `damage`."""
 
     at_ns: int
     kind: str
@@ -119,6 +121,7 @@ class StoreFile:
                 self._writer.execute(statement)
             self._writer.execute("INSERT INTO state VALUES (1, ?, ?, ?, ?, ?)", row)
             self._writer.execute("COMMIT")
+        self._writer.execute(_CANCELLED_INDEX)
 
     def _read_state(self) -> State:
         found = self._writer.execute("SELECT format, commits, tasks, next_seq, crc FROM state WHERE one = 1").fetchone()
@@ -183,7 +186,8 @@ class StoreFile:
 
     def unfinished(self) -> list[Row]:
         """Return the checked rows of the tasks that have not ended, in order."""
-        return [row.checked() for row in self._rows(f"WHERE {_OPEN} ORDER BY seq")]
+        found = [*self._rows(f"WHERE {_OPEN} ORDER BY seq"), *self._rows("WHERE status = 'cancelled' ORDER BY seq")]
+        return [row.checked() for row in sorted(found)]
 
     def find(self, task_id: str) -> Row | None:
         """Return the checked row of an id, or None."""

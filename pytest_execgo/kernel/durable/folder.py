@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 import time
@@ -38,7 +39,7 @@ class DataFolder:
         found = [Found(record_of(row), Mark(row.status), row.attempts, row.interruptions) for row in rows]
         resumed = resume(found, time.time_ns())
         for task in resumed:
-            kind = "unknown" if task.ending is not None else "recover"
+            kind = "cancel" if task.cancelled else "unknown" if task.ending is not None else "recover"
             store.note(kind, task.record.spec.id, f"attempts {task.attempts}, {'begun' if task.began else 'waiting'}")
         if resumed:
             log("INFO", "tasks recovered", tasks=len(resumed), interrupted=sum(task.began for task in resumed))
@@ -76,6 +77,7 @@ class DataFolder:
 
 def _say(message: str) -> None:
     """Say something on standard error and in the log."""
-    sys.stderr.write(f"kernel: {message}\n")
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):  # it may be a file on the very disk that is full: the kernel has to answer all the same
+        sys.stderr.write(f"kernel: {message}\n")
+        sys.stderr.flush()
     log("ERROR", message)

@@ -9,7 +9,6 @@ DIR/state.json       ExecGo's state: imported when there is no store yet, and le
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import sqlite3
@@ -20,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_execgo.core.errors import ExecGoError, UsageError
+from pytest_execgo.core.folder_lock import FolderHeld, lock_folder
 from pytest_execgo.kernel.durable.check import Damage, full_problem, is_small, quick_problem, salvage
 from pytest_execgo.kernel.durable.file import DATABASE, Batch, Event, StoreFile
 from pytest_execgo.kernel.durable.recovery import runs_once, unknown
@@ -71,7 +71,7 @@ def open_folder(folder: Path) -> Opened:
     `FolderInUse` when another kernel has it; `DataFolderError` when the machine won't let us.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        _make(folder)
         lock = _claim(folder)
         try:
             return _open(folder, lock)
@@ -87,22 +87,24 @@ def open_folder(folder: Path) -> Opened:
 _HINT = "look at its permissions and the space on its disk, or name another with -data-dir"
 
 
+def _make(folder: Path) -> None:
+    """Make a folder, and those above it that are missing, such that they are still there when the power went."""
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in made:
+        _sync(path.parent)
+
+
 def _claim(folder: Path) -> int:
-    """Lock the folder; the system lets go of the lock when the process ends, whatever ends it."""
-    lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    """Lock the folder for as long as this process lives."""
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        holder = os.pread(lock, 32, 0).decode("ascii", "replace").strip() or "unknown"
-        os.close(lock)
+        return lock_folder(folder, LOCK)
+    except FolderHeld as held:
         raise FolderInUse(
             "data_folder_in_use",
-            f"data folder {str(folder)!r} is in use by another kernel (pid {holder})",
+            f"data folder {str(folder)!r} is in use by another kernel (pid {held.holder})",
             "stop that one, or name another folder with -data-dir",
-        ) from error
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
-    return lock
+        ) from held
 
 
 def _open(folder: Path, lock: int) -> Opened:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from pytest_execgo.kernel.control import cancelled
 from pytest_execgo.kernel.durable.rows import Mark
 from pytest_execgo.kernel.golang.time import Moment
 from pytest_execgo.kernel.task import Run, RunError, RunStatus, TaskRecord, TaskSpec, TaskStatus
@@ -26,13 +27,17 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """What to do with a found task: run it with these counts, or end it with `ending`. `began`: an attempt was cut short."""
+    """What to do with a found task: run it with these counts, or end it with `ending`.
+
+    `began`: an attempt was cut short. `cancelled`: it was ordered to end, which is now done.
+    """
 
     record: TaskRecord
     attempts: int
     interruptions: int
     ending: TaskRecord | None = None
     began: bool = False
+    cancelled: bool = False
 
 
 def runs_once(spec: TaskSpec) -> bool:
@@ -53,7 +58,7 @@ def leaves_mark(spec: TaskSpec) -> bool:
 
 
 def resume(found: Iterable[Found], now_ns: int) -> list[Resumed]:
-    """Decide on each task: it runs (again); one that runs once and may have begun ends as unknown.
+    """Decide on each task: it runs (again); a cancelled one ends so; one that runs once and may have begun ends as unknown.
 
     An attempt that a crash or a stop cut short counts as an attempt, but not against `retry`.
     """
@@ -61,12 +66,15 @@ def resume(found: Iterable[Found], now_ns: int) -> list[Resumed]:
 
 
 def _resumed(task: Found, now_ns: int) -> Resumed:
-    began = task.mark in _BEGUN
+    ordered = task.mark is Mark.CANCELLED
+    began = ordered or task.mark in _BEGUN
     interruptions = task.interruptions + began
     ending = None
-    if task.attempts and runs_once(task.record.spec):
+    if ordered:
+        ending = cancelled(task.record, task.attempts, now_ns)
+    elif task.attempts and runs_once(task.record.spec):
         ending = unknown(task.record, task.attempts, now_ns)
-    return Resumed(task.record, task.attempts, interruptions, ending, began)
+    return Resumed(task.record, task.attempts, interruptions, ending, began, ordered)
 
 
 def unknown(

@@ -25,6 +25,7 @@ class Mark(StrEnum):
     RUNNING = "running"  # an attempt began, and its end is not known
     RETRYING = "retrying"  # the last attempt failed; the next one is still to begin
     INTERRUPTED = "interrupted"  # the kernel was stopped and ended the attempt
+    CANCELLED = "cancelled"  # somebody ordered its end, and its attempt is being ended
 
 
 class DamagedRow(ExecGoError):

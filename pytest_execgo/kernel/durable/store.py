@@ -14,6 +14,7 @@ What is durable when:
   under way whose ends could share the write. Until then clients are shown the task as it was before. A terminal state that
   was seen is therefore on disk, and no crash can take it back. (G4)
 - A task that is skipped or cancelled because another one ended is in the same batch as that end.
+- An order to cancel what runs: before 202 is answered. Should its end never get there, it ends as cancelled after the crash.
 - Removal: before 204 is answered.
 
 After a crash, a task without an end on disk runs again, at least once in total; one that is annotated `effect: once` does so

@@ -82,8 +82,19 @@ class Executor(Protocol):
 class Immediate(Protocol):
     """An executor of attempts some of which are over at once: they wait for nothing and leave no trace."""
 
-    def at_once(self, spec: TaskSpec, now_ns: int) -> Outcome | None:
-        """Run such an attempt, which begins and ends at `now_ns`; None: it is another one, to be `run`."""
+    def is_immediate(self, spec: TaskSpec) -> bool:
+        """Tell whether a task's attempts are such."""
+
+    def at_once(self, spec: TaskSpec, now_ns: int) -> Outcome:
+        """Run such an attempt, which begins and ends at `now_ns`. Failures are outcomes, not exceptions."""
+
+
+@runtime_checkable
+class Withdrawing(Protocol):
+    """An executor of attempts that go on elsewhere when the kernel is gone."""
+
+    def withdraw(self, attempt: Attempt) -> None:
+        """See to it that an earlier kernel's attempt, whose task is cancelled, is ended there; nobody waits for that."""
 
 
 def timed_out(message: str = DEADLINE) -> RunError:

@@ -64,10 +64,12 @@ class OsExecutor:
             error=error,
         )
 
-    def at_once(self, spec: TaskSpec, now_ns: int) -> Outcome | None:
+    def is_immediate(self, spec: TaskSpec) -> bool:
+        """Tell whether a task is a noop."""
+        return spec.tool_name == "noop"
+
+    def at_once(self, spec: TaskSpec, now_ns: int) -> Outcome:
         """Run a noop."""
-        if (spec.tool_name or spec.type) != "noop":
-            return None
         output, error = None, None
         try:
             output = say(spec.params if spec.params is not None else spec.input)

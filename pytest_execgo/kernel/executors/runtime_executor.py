@@ -83,6 +83,15 @@ class RuntimeExecutor:
             last = flight.seen or Outcome(RunStatus.FAILED, None, False)
             return last._replace(error=timed_out())
 
+    def withdraw(self, attempt: Attempt) -> None:
+        """Have an earlier kernel's task killed in the runtime, by the id that it was given."""
+        try:
+            payload = build_payload(attempt.spec, self._settings, attempt.number - attempt.interruptions)
+        except ToolError:  # then it was never submitted
+            return
+        seen = Outcome(RunStatus.ACCEPTED)  # as far as anybody knows; its handle went with the earlier kernel
+        self._kill_later(_Flight(payload, lost=True, task_id=payload.task_id, seen=seen))
+
     async def close(self) -> None:
         """Let kills that are on their way arrive, for a moment."""
         if self._kills:

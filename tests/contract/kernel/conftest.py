@@ -135,7 +135,8 @@ class Subject:
 def _start(folder: Path, *flags: str) -> tuple[subprocess.Popen[bytes], str]:
     reading, writing = os.pipe()
     clean = {name: value for name, value in os.environ.items() if not name.startswith("EXECGO_")}
-    command = [sys.executable, "-m", "pytest_execgo.kernel", "-addr", "127.0.0.1:0", "-data-dir", str(folder / "data"), *flags]
+    command = [sys.executable, "-m", "pytest_execgo.kernel", "-addr", "127.0.0.1:0", "-data-dir", str(folder / "data")]
+    command += ["-history", str(folder / "history.jsonl"), *flags]
     process = subprocess.Popen(
         [*command, "--ready-fd", str(writing)], cwd=folder, env=clean, pass_fds=[writing], stdout=subprocess.DEVNULL
     )

@@ -125,7 +125,8 @@ class Machine(RuleBasedStateMachine):
         self.kernel.process.kill()
         self.kernel.process.wait()
         for task_id in self.tasks.keys() - self.ended.keys():
-            self.may_repeat[task_id] += "annotations" not in self.tasks[task_id]
+            told_to_end = task_id in self.cancelled | self.deleted
+            self.may_repeat[task_id] += "annotations" not in self.tasks[task_id] and not told_to_end
         self.kernel = self.start("-data-dir", str(self.data), "-max-concurrency", "3")
 
     @invariant()
@@ -149,6 +150,8 @@ class Machine(RuleBasedStateMachine):
         self.kernel.process.kill()
         self.kernel.process.wait()
         lines = self.effects.read_text().split()
+        for task_id in self.deleted:
+            assert lines.count(task_id) <= 1 + self.may_repeat[task_id]
         for task_id in left:
             self.judge(task_id, self.ended[task_id], lines)
 

@@ -260,3 +260,21 @@ def test_retries_submit_again(start: Any, runtime: Any) -> None:
     runtime.answers[POLL] = [(200, {"status": "success"})]
     task = start().run_one("runtime", {}, retry=1)
     assert (task["status"], task["runtime"]["attempt"]) == ("success", 2)
+
+
+def test_a_cancelled_task_of_a_killed_kernel_is_killed_in_the_runtime(new_kernel: Any, new_runtime: Any) -> None:
+    runtime = new_runtime(0)
+    runtime.answers = {TASKS: [ACCEPTED], POLL: [RUNNING], "POST /api/v1/tasks/one/kill": [(200, {"status": "cancelled"})]}
+    first = new_kernel(EXECGO_RUNTIME_URL=runtime.url)
+    first.submit({"id": "one", "type": "runtime", "retry": 3})
+    first.until("one", lambda found: found.get("run_status") == "running" and "handle_id" in found)
+    assert first.call("POST", "/tasks/one/cancel").status == 202  # the runtime has not killed it yet: it knows no such handle
+    first.process.kill()
+    first.process.wait()
+    with runtime.arrived:
+        runtime.requests.clear()
+    second = new_kernel(EXECGO_RUNTIME_URL=runtime.url)
+    assert second.until("one", lambda found: found["status"] == "failed")["run_status"] == "cancelled"
+    runtime.wait_for("POST /api/v1/tasks/one/kill")
+    second.stop()
+    assert TASKS not in [key for key, _, _ in runtime.requests]

@@ -12,6 +12,8 @@ from typing import Any
 from pytest_execgo.kernel.durable.file import StoreFile
 from pytest_execgo.kernel.durable.store import DurableStore
 from pytest_execgo.kernel.executors.executor import Attempt, Outcome, failed
+from pytest_execgo.kernel.graph import Node
+from pytest_execgo.kernel.history.observer import AttemptEnd, Observer
 from pytest_execgo.kernel.metrics import Metrics
 from pytest_execgo.kernel.scheduler import Scheduler
 from pytest_execgo.kernel.store import MemoryStore, Store
@@ -31,10 +33,13 @@ class Quick:
         self.seen: Callable[[str], Any] = lambda task_id: None
         self.found: dict[str, Any] = {}
 
-    def at_once(self, spec: TaskSpec, now_ns: int) -> Outcome | None:
-        if spec.tool_name != "noop":
-            return None
+    def is_immediate(self, spec: TaskSpec) -> bool:
+        return spec.tool_name == "noop"
+
+    def at_once(self, spec: TaskSpec, now_ns: int) -> Outcome:
         self.at_once_log.append(spec.id)
+        if spec.id == "broken":
+            raise ZeroDivisionError("oops")
         if spec.id in self.refused:
             self.refused.discard(spec.id)
             return Outcome(RunStatus.FAILED, error=failed("not now"))
@@ -138,6 +143,43 @@ def test_one_that_fails_is_tried_again_and_shows_so() -> None:
     assert (rig.task("a")["status"], rig.task("a")["runtime"]["attempt"]) == ("success", 2)
     assert (rig.task("b")["status"], rig.task("b")["error"], rig.task("c")["status"]) == ("failed", "not now", "skipped")
     assert rig.metrics.running == 0
+
+
+def test_one_that_raises_ends_and_others_go_on() -> None:
+    async def story(rig: Rig) -> None:
+        rig.scheduler.submit([noop("broken"), noop("a")])
+
+    rig = play(story)
+    assert (rig.task("broken")["error"], rig.task("a")["status"]) == ("ZeroDivisionError: oops", "success")
+    assert rig.metrics.running == 0
+
+
+class Noting(Observer):
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def attempt_counted(self, node: Node) -> None:
+        self.heard.append(f"start {node.record.spec.id} {node.attempts}")
+
+    def attempt_spawned(self, node: Node) -> None:
+        self.heard.append(f"spawn {node.record.spec.id}")
+
+    def attempt_ended(self, node: Node, outcome: AttemptEnd) -> None:
+        self.heard.append(f"end {node.record.spec.id} {outcome}")
+
+
+def test_whoever_keeps_a_history_hears_of_them_as_of_others() -> None:
+    noting = Noting()
+
+    async def story(rig: Rig) -> None:
+        rig.scheduler = Scheduler(rig.store, rig.metrics, {"os": rig.quick}, 1, observer=noting)
+        rig.quick.refused = {"b"}
+        rig.scheduler.submit([noop("a"), noop("b", "a", retry=1)])
+        await rig.ended("b")
+
+    play(story)
+    heard = "start a 1, spawn a, end a success, start b 1, spawn b, end b retry, start b 2, spawn b, end b success"
+    assert noting.heard == heard.split(", ")
 
 
 def test_after_a_halt_the_rest_is_kept() -> None:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -22,19 +22,26 @@ FAULTS = Path(__file__).with_name("durable_faults.py")
 
 
 class Durable:
-    """A kernel on a folder; `fault` (point, nth) makes it kill itself."""
+    """A kernel on a folder; `fault` (point, nth) makes it kill itself, or break a promise."""
 
-    def __init__(self, folder: Path, *flags: str, fault: tuple[str, int] | None = None, port: int = 0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *flags: str,
+        fault: tuple[str, int] | None = None,
+        port: int = 0,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         reading, writing = os.pipe()
         start = [str(FAULTS), fault[0], str(fault[1])] if fault else ["-m", "pytest_execgo.kernel"]
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("EXECGO_")}
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("EXECGO_")}
         command = [sys.executable, *start, "-addr", f"127.0.0.1:{port}", "-data-dir", str(folder / "data"), "-shutdown-timeout=1"]
         self.said = folder / "stderr.txt"
         with self.said.open("ab") as said:
             self.process = subprocess.Popen(
                 [*command, "--ready-fd", str(writing), *flags],
                 cwd=folder,
-                env={**environment, "EXECGO_SHELL_POLICY": "open"},
+                env={**clean, "EXECGO_SHELL_POLICY": "open", **(environment or {})},
                 pass_fds=[writing],
                 stdout=subprocess.DEVNULL,
                 stderr=said,
@@ -94,8 +101,8 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Durable]]:
     """Start kernels on the test's folder, one after the other."""
     started: list[Durable] = []
 
-    def begin(*flags: str, **more: Any) -> Durable:
-        started.append(Durable(tmp_path, *flags, **more))
+    def begin(*flags: str, folder: Path = tmp_path, **more: Any) -> Durable:
+        started.append(Durable(folder, *flags, **more))
         return started[-1]
 
     yield begin
