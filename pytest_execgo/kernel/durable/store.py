@@ -230,8 +230,12 @@ class DurableStore:
 
     def _change(self, entry: Entry) -> None:
         self._dirty[entry.seq] = entry
-        if self._wake is None and self._flying is None:
+        if self._flying is None and (self._wake is None or self._alone()):
             self._schedule()
+
+    def _alone(self) -> bool:
+        """Tell whether everything under way is to be written: nobody is left whose end could share the write."""
+        return len(self._dirty) == len(self._entries) and not self.failure
 
     def _flush(self, *, urgent: bool) -> asyncio.Future[None]:
         future: asyncio.Future[None] = self._loop.create_future()
@@ -245,17 +249,16 @@ class DurableStore:
         return future
 
     def _schedule(self, *, urgent: bool = False) -> None:
-        """See to it that what changed is written: now if somebody waits for it, else after a pause."""
+        """See to it that what changed is written: now if somebody waits for it or nothing can join it, else after a pause."""
         if self._flying is not None:
             return  # when it has landed, the next one starts
-        if urgent:
+        if urgent or self._alone():
             if self._wake is not None and self._paused:
                 self._wake.cancel()
                 self._wake = None
             pause = 0.0
         else:
-            alone = len(self._dirty) == len(self._entries)  # nobody is left whose end could share the write
-            pause = _RETRY if self.failure else 0.0 if alone else self._last_write + _PAUSE - self._loop.time()
+            pause = _RETRY if self.failure else self._last_write + _PAUSE - self._loop.time()
         if self._wake is None:
             self._paused = pause > 0
             self._wake = self._loop.call_later(pause, self._start) if self._paused else self._loop.call_soon(self._start)

@@ -238,7 +238,7 @@ def test_an_end_is_written_at_once_when_nothing_else_is_under_way(tmp_path: Path
         await asyncio.sleep(0.05)
         assert rig.store.ended("a") is False  # it waits for the other one, to share a write
         rig.store.put(ended(second))
-        await rig.store.flushed()
+        await until_ended(rig.store, "b")
         rig.store.add(third := pending("c"))
         await rig.store.flushed()
         rig.store.put(ended(third))
