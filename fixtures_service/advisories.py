@@ -17,11 +17,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from fixtures_service.faults import IN_FORCE, InForce
+from fixtures_service.injections import hostile
 from pytest_execgo.core.bodies import HttpError
 from pytest_execgo.core.errors import UsageError
 from pytest_execgo.core.jsonio import dumps, read_json
 
-DATA_ROUTES = ("/advisories",)
 FILE = "advisories.json"
 _SEPARATORS = re.compile(r"[-_.]+")
 
@@ -85,16 +86,30 @@ class Advisories:
     async def show(self, request: Request) -> Response:
         """Answer the feed, or (`?package=`, in any spelling) what concerns one package, with an `ETag`."""
         package = request.query_params.get("package")
-        body = self._whole
-        if package is not None:
-            wanted = normalized(package)
-            body = self._render([one for one in self.feed.advisories if normalized(one.package) == wanted])
+        now: InForce | None = request.scope.get(IN_FORCE)
+        inject = now.mode.inject if now is not None else False
+        shown = self._chosen(package, inject)
+        body = self._whole if shown is self.feed.advisories else self._render(shown)
         tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
         headers = {"etag": tag, "cache-control": "no-cache"}
         known = [part.strip().removeprefix("W/") for part in request.headers.get("if-none-match", "").split(",")]
         if tag in known or "*" in known:
             return Response(status_code=304, headers=headers)
+        if now is not None and inject and shown:
+            now.hits["inject"] += 1
         return Response(body, headers=headers, media_type="application/json")
+
+    def _chosen(self, package: str | None, inject: bool | str) -> list[Advisory]:
+        """Return the advisories of a package (None: all), with hostile texts in their summaries if `inject` asks for them."""
+        chosen = self.feed.advisories
+        if inject:
+            chosen = [
+                one.model_copy(update={"summary": f"{one.summary} {hostile(number, inject)}"}) for number, one in enumerate(chosen)
+            ]
+        if package is not None:
+            wanted = normalized(package)
+            chosen = [one for one in chosen if normalized(one.package) == wanted]
+        return chosen
 
     def _render(self, advisories: list[Advisory]) -> bytes:
         shown = [one.model_dump(exclude_unset=True) for one in advisories]

@@ -1,107 +1,23 @@
-"""The effect sink: an outside world on which tasks leave effects, each under a key, however often it is delivered.
-
-The first delivery of a key applies the effect, a repetition does not, another effect under the same key is refused.
-Every delivery is logged, so that what a plan did twice can be told from what was applied twice.
-"""
+"""The effect sink: an outside world on which tasks leave effects, each under a key, however often it is delivered."""
 
 from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from fixtures_service.sink import Arrival, Effect, EffectSink, shown
 from pytest_execgo.core.bodies import HttpError, json_answer, parse_json, read_body
-from pytest_execgo.core.jsonio import digest
 
-DATA_ROUTES = ("/effects",)
+RECEIVED_NS = "execgo.received_ns"
+"""Where a request's scope says when it arrived, `monotonic_ns()`."""
 MAX_BODY = 1024 * 1024
-MAX_DELIVERIES = 100_000
-MAX_STORED_BYTES = 256 * 1024 * 1024
 _KEY = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,510}[\x21-\x7e])?")
-
-
-class Effect(BaseModel):
-    """The body of `POST /effects`: what kind of effect, and anything that belongs to it."""
-
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
-
-    kind: Annotated[str, Field(min_length=1, max_length=200)]
-    payload: Any = None
-
-
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """An effect that was applied, by the delivery with that sequence number. Times: `monotonic_ns()`, `time_ns()`."""
-
-    effect_id: str
-    key: str
-    kind: str
-    payload: Any
-    digest: str
-    sequence: int
-    monotonic_ns: int
-    wall_ns: int
-
-    def shown(self) -> dict[str, Any]:
-        """Return the effect as an answer holds it."""
-        return {name: getattr(self, name) for name in self.__slots__}
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """One arrival of an effect. `sequence` counts all deliveries from 1; `digest` is the SHA-256 of the body's values."""
-
-    sequence: int
-    monotonic_ns: int
-    wall_ns: int
-    key: str
-    digest: str
-    outcome: Literal["applied", "repeated", "conflict"]
-    effect_id: str
-
-    def shown(self) -> dict[str, Any]:
-        """Return the delivery as an answer holds it."""
-        return {name: getattr(self, name) for name in self.__slots__}
-
-
-class EffectSink:
-    """All effects and deliveries since the start, or the last reset."""
-
-    def __init__(self) -> None:
-        self.applied: dict[str, Applied] = {}
-        self.deliveries: list[Delivery] = []
-        self.stored_bytes = 0
-
-    def reset(self) -> None:
-        """Forget everything."""
-        self.applied.clear()
-        self.deliveries.clear()
-        self.stored_bytes = 0
-
-    def deliver(self, key: str, effect: Effect, size: int) -> Delivery:
-        """Take one delivery of `size` bytes in and say what came of it; 429 when the sink holds all it can."""
-        if len(self.deliveries) >= MAX_DELIVERIES or self.stored_bytes + size > MAX_STORED_BYTES:
-            raise HttpError(429, "sink_full", "the effect sink is full", {"max_deliveries": MAX_DELIVERIES})
-        sequence, monotonic, wall = len(self.deliveries) + 1, time.monotonic_ns(), time.time_ns()
-        content = digest({"kind": effect.kind, "payload": effect.payload})
-        known = self.applied.get(key)
-        outcome: Literal["applied", "repeated", "conflict"] = "applied"
-        if known is None:
-            effect_id = f"effect-{sequence}"
-            self.applied[key] = Applied(effect_id, key, effect.kind, effect.payload, content, sequence, monotonic, wall)
-            self.stored_bytes += size
-        else:
-            effect_id = known.effect_id
-            outcome = "repeated" if known.digest == content else "conflict"
-        delivery = Delivery(sequence, monotonic, wall, key, content, outcome, effect_id)
-        self.deliveries.append(delivery)
-        return delivery
+_TOKEN = re.compile(r"[0-9]{1,18}")
 
 
 class Effects:
@@ -111,39 +27,60 @@ class Effects:
         self.sink = sink
 
     async def deliver(self, request: Request) -> Response:
-        """Apply an effect: 201, once per key; a repetition 200; another effect under a used key 409."""
+        """Apply an effect: 201, once per key; a repetition 200; another effect under a used key, or a stale token, 409."""
         key = _key_of(request)
+        arrival = _arrival_of(request)
         raw = await read_body(request, MAX_BODY)
         try:
             effect = Effect.model_validate(parse_json(raw))
         except ValidationError as error:
             raise HttpError.from_validation(error) from None
-        delivery = self.sink.deliver(key, effect, len(raw))
+        delivery = self.sink.deliver(key, effect, len(raw), arrival)
+        details = {"effect_id": delivery.effect_id, "sequence": delivery.sequence}
         if delivery.outcome == "conflict":
-            details = {"effect_id": delivery.effect_id, "sequence": delivery.sequence}
             raise HttpError(409, "conflict", f"key {key!r} was used for another effect", details)
+        if delivery.outcome == "fenced":
+            highest = self.sink.tokens[key]
+            message = f"token {delivery.token} is stale: token {highest} was seen for key {key!r}"
+            raise HttpError(409, "fenced", message, {**details, "highest_token": highest})
         applied = delivery.outcome == "applied"
         return json_answer({"applied": applied, "effect_id": delivery.effect_id}, 201 if applied else 200)
 
     async def show(self, request: Request) -> Response:
         """Answer the effects that were applied, in order; `?run=` keeps those whose key begins with it."""
         run = request.query_params.get("run", "")
-        return json_answer({"effects": [one.shown() for one in self.sink.applied.values() if one.key.startswith(run)]})
+        return json_answer({"effects": [shown(one) for one in self.sink.applied.values() if one.key.startswith(run)]})
 
     async def show_deliveries(self, request: Request) -> Response:
         """Answer every delivery, in order; `?run=` keeps those whose key begins with it."""
         run = request.query_params.get("run", "")
-        return json_answer({"deliveries": [one.shown() for one in self.sink.deliveries if one.key.startswith(run)]})
+        return json_answer({"deliveries": [shown(one) for one in self.sink.deliveries if one.key.startswith(run)]})
 
 
 def _key_of(request: Request) -> str:
-    keys = request.headers.getlist("idempotency-key")
-    if len(keys) != 1:
-        problem = "is missing; an effect needs a key" if not keys else "is given more than once"
-        raise HttpError.invalid([("header Idempotency-Key", problem)])
-    if not _KEY.fullmatch(keys[0]):
+    key = _header(request, "Idempotency-Key")
+    if key is None:
+        raise HttpError.invalid([("header Idempotency-Key", "is missing; an effect needs a key")])
+    if not _KEY.fullmatch(key):
         raise HttpError.invalid([("header Idempotency-Key", "must be 1 to 512 printable ASCII characters")])
-    return keys[0]
+    return key
+
+
+def _arrival_of(request: Request) -> Arrival:
+    token = _header(request, "X-Fencing-Token")
+    if token is not None and not _TOKEN.fullmatch(token):
+        raise HttpError.invalid([("header X-Fencing-Token", "must be a whole number of at most 18 digits")])
+    task = _header(request, "X-Execgo-Task")
+    received: int = request.scope.get(RECEIVED_NS) or time.monotonic_ns()
+    return Arrival(received, task or None, None if token is None else int(token))
+
+
+def _header(request: Request, name: str) -> str | None:
+    """Return a header's text, None when it is absent. Bytes beyond ASCII are UTF-8, as task ids may need them."""
+    values = request.headers.getlist(name)
+    if len(values) > 1:
+        raise HttpError.invalid([(f"header {name}", "is given more than once")])
+    return values[0].encode("latin-1").decode("utf-8", "replace") if values else None
 
 
 def routes(sink: EffectSink) -> list[BaseRoute]:

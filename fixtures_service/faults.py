@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from fixtures_service.effects import RECEIVED_NS
 from pytest_execgo.core.bodies import HttpError, error_answer
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+IN_FORCE = "execgo.in_force"
+"""Where a request's scope holds the `InForce` whose hostile texts it is to get."""
+DATA_ROUTES = {"/advisories": ("GET", "HEAD"), "/effects": ("POST",)}
+"""What can be disturbed, by path and method; whoever reads the sink as evidence never is."""
 ErrorMode = Literal["none", "error_500", "error_503", "drop", "garbage"]
 GARBAGE = b'{"garbage": \xff\xfe [[[ \x00'
 _STATUS = {"error_500": 500, "error_503": 503}
@@ -21,8 +27,9 @@ _STATUS = {"error_500": 500, "error_503": 503}
 class Mode(BaseModel):
     """How data routes answer.
 
-    `latency_ms` comes before every answer. Of the requests, a share of `error_rate` suffers `error_mode`; which ones is
-    drawn from `seed`. `routes` narrows both to paths that begin with one of them; null is every data route.
+    `latency_ms` comes before every answer. Of the requests, a share of `error_rate` suffers `error_mode`, drawn from `seed`,
+    until `count` of them have (null: without end). `inject` puts hostile instructions into the feed's summaries: this text,
+    or with `true` ours in turn. `routes` narrows all of it to some data routes; null is every one.
     """
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
@@ -30,30 +37,50 @@ class Mode(BaseModel):
     latency_ms: Annotated[int, Field(ge=0, le=60_000)] = 0
     error_mode: ErrorMode = "none"
     error_rate: Annotated[float, Field(ge=0, le=1)] = 1.0
+    count: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    inject: bool | Annotated[str, Field(min_length=1, max_length=1000)] = False
     seed: Annotated[int, Field(ge=0, le=2**53 - 1)] = 0
     routes: Annotated[list[str], Field(min_length=1)] | None = None
 
 
-def parse_mode(document: Any, data_routes: tuple[str, ...]) -> Mode:
-    """Validate a mode; an `HttpError` (400) lists every problem. Routes must lie among the data routes."""
+def parse_mode(document: Any) -> Mode:
+    """Validate a mode; an `HttpError` (400) lists every problem. Routes must be among the data routes."""
     try:
         mode = Mode.model_validate(document)
     except ValidationError as error:
-        raise HttpError.from_validation(error) from None
-    allowed = ", ".join(data_routes)
+        raise HttpError.from_validation(error, union_field="inject") from None
     problems = [
-        (f"$.routes[{index}]", f"{route[:80]!r} is no data route; allowed: paths below {allowed}")
+        (f"$.routes[{index}]", f"{route[:80]!r} is no data route; allowed: {', '.join(DATA_ROUTES)}")
         for index, route in enumerate(mode.routes or ())
-        if not below(route, data_routes)
+        if route not in DATA_ROUTES
     ]
     if problems:
         raise HttpError.invalid(problems)
     return mode
 
 
-def below(path: str, routes: tuple[str, ...] | list[str]) -> bool:
-    """Tell whether a path is one of the routes, or lies below one."""
-    return any(path == route or path.startswith(route.rstrip("/") + "/") for route in routes)
+class InForce:
+    """One mode while it is in force. `hits` counts the requests that have suffered from it, by what they suffered."""
+
+    def __init__(self, mode: Mode) -> None:
+        self.mode = mode
+        self.hits = {"latency": 0, "error": 0, "inject": 0}
+        self._random = random.Random(mode.seed)  # noqa: S311 - repeatable on purpose
+
+    def concerns(self, method: str, path: str) -> bool:
+        """Tell whether a request is one that the mode is about."""
+        mine = path in DATA_ROUTES if self.mode.routes is None else path in self.mode.routes
+        return mine and method in DATA_ROUTES[path]
+
+    def strikes(self) -> bool:
+        """Draw whether the next request suffers an error; count it if so."""
+        mode = self.mode
+        if mode.error_mode == "none" or (mode.count is not None and self.hits["error"] >= mode.count):
+            return False
+        if self._random.random() >= mode.error_rate:
+            return False
+        self.hits["error"] += 1
+        return True
 
 
 class FaultInjector:
@@ -64,27 +91,27 @@ class FaultInjector:
     a request delivers its effect twice, as it would after a lost answer.
     """
 
-    def __init__(self, app: ASGIApp, data_routes: tuple[str, ...]) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self.app = app
-        self.data_routes = data_routes
-        self.mode = Mode()
-        self._random = random.Random(0)  # noqa: S311 - repeatable on purpose
+        self.in_force = InForce(Mode())
 
     def set_mode(self, mode: Mode) -> None:
-        """Switch the mode for the requests that come from now on, and begin its random sequence anew."""
-        self.mode = mode
-        self._random.seed(mode.seed)
+        """Switch the mode for the requests that come from now on, and begin its random sequence and its hits anew."""
+        self.in_force = InForce(mode)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or spoil it."""
-        mode = self.mode
-        if scope["type"] != "http" or not below(scope["path"], mode.routes or self.data_routes):
+        now = self.in_force
+        if scope["type"] != "http" or not now.concerns(scope["method"], scope["path"]):
             await self.app(scope, receive, send)
             return
-        hit = mode.error_mode != "none" and self._random.random() < mode.error_rate
+        scope[RECEIVED_NS] = time.monotonic_ns()
+        mode, struck = now.mode, now.strikes()
         if mode.latency_ms:
+            now.hits["latency"] += 1
             await asyncio.sleep(mode.latency_ms / 1000)
-        if not hit:
+        if not struck:
+            scope[IN_FORCE] = now
             await self.app(scope, receive, send)
         elif mode.error_mode in _STATUS:
             await _refuse(mode.error_mode)(scope, receive, send)

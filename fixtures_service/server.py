@@ -22,6 +22,21 @@ def _parser() -> argparse.ArgumentParser:
     add("-addr", "--addr", default=default, metavar="HOST:PORT", help="where to listen (EXECGO_FIXTURES_ADDR; default :8082)")
     add("-data", "--data", type=Path, metavar="DIR", help="folder with another advisories.json")
     add(
+        *("-scenarios", "--scenarios"),
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="folder with scenarios that the scripted model knows, before the bundled ones; may be repeated",
+    )
+    add(
+        *("-data-dir", "--data-dir"),
+        type=Path,
+        default=os.environ.get("EXECGO_FIXTURES_DATA_DIR") or None,
+        metavar="DIR",
+        help="where deliveries and effects are kept over restarts (EXECGO_FIXTURES_DATA_DIR; default: in memory)",
+    )
+    add(
         *("-shutdown-timeout", "--shutdown-timeout"),
         type=int,
         default=2,
@@ -38,16 +53,22 @@ def main(argv: list[str]) -> int:
     options = _parser().parse_args(argv)
     from fixtures_service.advisories import load_feed
     from fixtures_service.app import build_app
+    from fixtures_service.journal import Journal
+    from fixtures_service.model.service import ScriptedModel
+    from fixtures_service.sink import EffectSink
 
     try:
         feed = load_feed(options.data or Path(__file__).resolve().parent / "data")
-        app = build_app(feed, os.environ.get("EXECGO_FIXTURES_TOKEN", ""))
+        sink = EffectSink(Journal(options.data_dir) if options.data_dir is not None else None)
+        model = ScriptedModel(options.scenarios)
+        app = build_app(feed, os.environ.get("EXECGO_FIXTURES_TOKEN", ""), sink, model)
         serve(
             app,
             options.addr,
             shared_port=options.shared_port,
             ready_fd=options.ready_fd,
             shutdown_timeout=options.shutdown_timeout,
+            on_stop=model.stop,
         )
     except ExecGoError as error:
         sys.stderr.write(f"error: {error}\n")

@@ -18,9 +18,9 @@ def measure(record: RunRecord) -> RunMetrics:
     """Compute every metric that one run can have.
 
     Null means that the figure does not apply: plan figures without a plan, task counts when no task's outcome is known,
-    times when nothing was measured. Recovery figures stay null, since nothing is injected here; so do figures of the
-    history and `determinism_drift`, which exists only in a sweep. Raises `ExecGoError` for a stage whose dependencies
-    form a cycle, which no valid plan has.
+    times when nothing was measured, recovery figures where no fault hit or no recovery was expected, counts of the history
+    where it does not tell, `determinism_drift`, which exists only in a sweep. Raises `ExecGoError` for a stage whose
+    dependencies form a cycle, which no valid plan has.
     """
     wall = record.wall_ms if record.wall_ms > 0 else None  # 0 is the record's "not measured": no run takes no time
     critical = critical_path_ms(record.stages) if any(map(_ran, record.outcomes)) else None
@@ -29,6 +29,8 @@ def measure(record: RunRecord) -> RunMetrics:
         plan_validity=_rate(record.plan_valid),
         submit_accept_rate=_submit_accept_rate(record.stages),
         scenario_success=_rate(record.verdict.passed if record.verdict else None),
+        recovery_success=_rate(record.recovered),
+        recovery_time_ms=_recovery_time_ms(record),
         wall_time_ms=wall,
         critical_path_ms=critical,
         overhead=wall / critical if wall and critical else None,
@@ -39,6 +41,12 @@ def measure(record: RunRecord) -> RunMetrics:
         runtime_failure_count=_tally(record.outcomes, _failed_in_runtime),
         invalid_action_count=None if record.plan_valid is None else record.invalid_actions,
         artifact_hash_match=_artifact_hash_match(record.artifact_hashes, record.known_hashes),
+        lost_count=_found(record, "lost"),
+        duplicate_count=_found(record, "duplicated"),
+        orphan_count=_found(record, "orphan"),
+        wasted_task_count=_wasted(record) if record.stages else None,
+        restart_count=record.restarts if record.stages else None,
+        stop_time_ms=record.stop_time_ms,
         prompt_tokens=record.prompt_tokens,
         completion_tokens=record.completion_tokens,
     )
@@ -97,6 +105,15 @@ def _rate(value: bool | None) -> float | None:
     return None if value is None else float(value)
 
 
+def _recovery_time_ms(record: RunRecord) -> float | None:
+    """Return the time from the first fault that hit to the next success of a task; null if there was none."""
+    if not record.recovered:
+        return None
+    hits = [fault.fired_ns for fault in record.faults if fault.hit and fault.fired_ns is not None]
+    after = [at for at in record.progress_ns if hits and at > min(hits)]
+    return (min(after) - min(hits)) / _NS_PER_MS if after else None
+
+
 def _submit_accept_rate(stages: Iterable[StageRecord]) -> float | None:
     submitted = accepted = 0
     for stage in stages:
@@ -109,6 +126,16 @@ def _artifact_hash_match(found: Mapping[str, str | None], known: Mapping[str, st
     if not known:
         return None
     return sum(found.get(name) == sha256 for name, sha256 in known.items()) / len(known)
+
+
+def _wasted(record: RunRecord) -> int:
+    """Count executions of tasks whose stage was run again."""
+    return record.wasted_before + sum(len(stage.outcomes) for stage in record.stages if stage.superseded)
+
+
+def _found(record: RunRecord, check: str) -> int | None:
+    """Return how often a check of the history convicted; null where there was nothing for it to look at."""
+    return None if record.history is None else record.history.counts.get(check)
 
 
 def _tally(outcomes: list[TaskOutcome], count: Callable[[TaskOutcome], int]) -> int | None:

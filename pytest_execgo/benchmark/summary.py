@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from statistics import median
+from statistics import fmean, median
 
 from pytest_execgo.plan.result import BenchmarkResult, BenchmarkSummary, GroupSummary, RunMetrics
 
@@ -76,6 +76,9 @@ def _group(members: Sequence[BenchmarkResult]) -> GroupSummary:
         critical_path_ms=_median(concluded, lambda metrics: metrics.critical_path_ms),
         overhead=_median(concluded, lambda metrics: metrics.overhead),
         determinism_drift=determinism_drift(concluded),
+        recovery_success=_mean(members, lambda metrics: metrics.recovery_success),
+        recovery_time_ms=_median(concluded, lambda metrics: metrics.recovery_time_ms),
+        violations=sum(len(result.history.violations) for result in members if result.history is not None),
     )
 
 
@@ -99,6 +102,11 @@ def _concluded(result: BenchmarkResult) -> bool:
 def _median(results: Iterable[BenchmarkResult], figure: Callable[[RunMetrics], float | None]) -> float | None:
     values = [value for result in results if (value := figure(result.metrics)) is not None]
     return median(values) if values else None
+
+
+def _mean(results: Iterable[BenchmarkResult], figure: Callable[[RunMetrics], float | None]) -> float | None:
+    values = [value for result in results if (value := figure(result.metrics)) is not None]
+    return fmean(values) if values else None
 
 
 def _with_drift(result: BenchmarkResult, drift: float | None) -> BenchmarkResult:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from pytest_execgo.chaos.actions import ACTIONS
+from pytest_execgo.chaos.profile_check import check_profile
 from pytest_execgo.core.document import SUFFIXES, read_document
-from pytest_execgo.core.errors import Unsupported, UsageError
+from pytest_execgo.core.errors import UsageError
 from pytest_execgo.core.jsonvalue import describe
 from pytest_execgo.plan.chaos import ChaosProfile
+from pytest_execgo.plan.fault import Action, PlanAction
 from pytest_execgo.plan.problems import Problem, invalid_file, located
-from pytest_execgo.plan.shape import check_shape
 
 
 def discover_profiles(folders: Sequence[Path]) -> dict[str, Path]:
@@ -31,18 +33,21 @@ def discover_profiles(folders: Sequence[Path]) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
-def load_profile(profile_id: str, folders: Sequence[Path]) -> ChaosProfile:
+def load_profile(profile_id: str, folders: Sequence[Path], actions: Mapping[str, Action | PlanAction] = ACTIONS) -> ChaosProfile:
     """Load one profile; `UsageError` for an unknown id (with the nearest one), or listing what is wrong with its file."""
     files = discover_profiles(folders)
     if profile_id not in files:
         raise UsageError.unknown("chaos profile", profile_id, files)
-    return load_profile_file(files[profile_id])
+    return load_profile_file(files[profile_id], actions)
 
 
-def load_profile_file(file: Path) -> ChaosProfile:
-    """Load a profile's file; `UsageError` lists every problem with its line, its place, and what is allowed."""
+def load_profile_file(file: Path, actions: Mapping[str, Action | PlanAction] = ACTIONS) -> ChaosProfile:
+    """Load a profile's file, checked as a whole before anything of it is ever injected.
+
+    `UsageError` lists every problem with its line, its place, and what is allowed. `actions` are those that faults may use.
+    """
     source = read_document(file)
-    profile, _, problems = check_shape(ChaosProfile, source.data)
+    profile, problems = check_profile(source.data, actions)
     name = source.data.get("id")
     if isinstance(name, str) and name != file.stem:
         problems.append(Problem("$.id", "id_mismatch", f"found {describe(name)}; allowed: the name of the file, {file.stem!r}"))
@@ -51,15 +56,3 @@ def load_profile_file(file: Path) -> ChaosProfile:
     if profile is None or problems:
         raise invalid_file("chaos profile", located(source, problems))
     return profile
-
-
-def require_injectable(profile: ChaosProfile, actions: Collection[str]) -> None:
-    """Raise `Unsupported`, naming each of a profile's actions that is not among those that can be injected."""
-    missing = sorted({fault.action for fault in profile.faults} - set(actions))
-    if missing:
-        known = ", ".join(sorted(actions)) or "none"
-        raise Unsupported(
-            "chaos_unsupported",
-            f"chaos profile {profile.id!r} needs what can't be injected here: {', '.join(missing)}",
-            f"actions that can be injected: {known}",
-        )

@@ -11,6 +11,8 @@ from pytest_execgo.core.errors import ExecGoError, UsageError
 COMMANDS = {
     "run": "run one cell and print its verdict",
     "benchmark": "run a matrix of cells and print its summary",
+    "runs": "list runs, look at one, go on with it, set it back",
+    "check": "judge the history that a run left behind",
     "harness": "bring a stack up, look at it, take it down",
     "serve": "be one of the services: kernel, runtime, fixtures",
     "schema": "export JSON Schemas for editors and other tools",

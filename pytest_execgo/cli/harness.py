@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import fcntl
 import os
-import select
 import signal
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from pytest_execgo.core.errors import StackError, UsageError
+from pytest_execgo.core.folder_lock import FolderHeld, lock_folder
 from pytest_execgo.harness.health import health_problem
 from pytest_execgo.harness.keeper import KeeperRequest, start_keeper
 from pytest_execgo.harness.native import checked_binary
 from pytest_execgo.harness.ports import PortReservation
-from pytest_execgo.harness.state import HarnessState, ProcessIdentity, ServiceRecord
+from pytest_execgo.harness.state import HarnessState, ServiceRecord
 from pytest_execgo.plan.stack import Service
 
 _PORTS = {
@@ -58,7 +56,6 @@ def _up(options: argparse.Namespace, folder: Path) -> int:
     if options.bin is not None:
         checked_binary(options.bin, "--bin")
     ports = {service: getattr(options, option[2:].replace("-", "_")) for service, (option, _) in _PORTS.items()}
-    folder.mkdir(parents=True, exist_ok=True)
     lock = _lock(folder)
     _check_ports(ports)
     request = KeeperRequest(folder=folder, ports=ports, binary=options.bin, token=options.token, environ=dict(os.environ))
@@ -71,15 +68,12 @@ def _up(options: argparse.Namespace, folder: Path) -> int:
 
 def _lock(folder: Path) -> int:
     """Lock the folder for one stack; the descriptor goes to the keeper, so the lock is free exactly when that is gone."""
-    lock = os.open(folder / "harness.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(lock)
+        return lock_folder(folder, "harness.lock")
+    except FolderHeld as error:
         raise UsageError(
             "already_up", f"a stack runs in {folder} already", "look at it with `harness status`, end it with `harness down`"
         ) from error
-    return lock
 
 
 def _check_ports(ports: dict[Service, int]) -> None:
@@ -142,36 +136,9 @@ def _down(folder: Path) -> int:
         return 0
     was_up = state.keeper.alive()
     # the keeper takes the stack down; should it be stuck, its death does, through the supervisor
-    ended = _end(state.keeper, signal.SIGTERM) or _end(state.keeper, signal.SIGKILL)
-    if not ended or not _end(state.supervisor, signal.SIGTERM):
+    ended = any(state.keeper.end(signum, _DOWN_TIMEOUT) for signum in (signal.SIGTERM, signal.SIGKILL))
+    if not ended or not state.supervisor.end(signal.SIGTERM, _DOWN_TIMEOUT):
         raise StackError("stack_not_gone", f"the stack in {folder} did not end (keeper pid {state.keeper.pid})")
     HarnessState.remove(folder)
     print(f"the stack in {folder} is down" if was_up else f"removed what a stack that is gone left in {folder}")
     return 0
-
-
-def _end(process: ProcessIdentity, signum: signal.Signals) -> bool:
-    """Signal exactly that process, and return whether it is gone within the time that a stop may take."""
-    if not hasattr(os, "pidfd_open"):
-        return _end_by_pid(process, signum)
-    try:
-        handle = os.pidfd_open(process.pid)
-    except ProcessLookupError:
-        return True
-    try:
-        if not process.alive():  # the pid is somebody else's by now
-            return True
-        signal.pidfd_send_signal(handle, signum)
-        return bool(select.select([handle], [], [], _DOWN_TIMEOUT)[0])
-    finally:
-        os.close(handle)
-
-
-def _end_by_pid(process: ProcessIdentity, signum: signal.Signals) -> bool:
-    """Do the same where no handle on a process can be had (no Linux) and nobody tells when it ends."""
-    deadline = time.monotonic() + _DOWN_TIMEOUT
-    if process.alive():
-        os.kill(process.pid, signum)
-    while process.alive() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return not process.alive()

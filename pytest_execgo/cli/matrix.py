@@ -11,9 +11,12 @@ from pytest_execgo.plan.cell import Cell
 from pytest_execgo.plan.result import BenchmarkResult
 from pytest_execgo.reporting.terminal import sweep_table
 from pytest_execgo.wiring.options import OPTIONS, effective
+from pytest_execgo.wiring.resume import settled
 from pytest_execgo.wiring.settings import Settings
-from pytest_execgo.wiring.sweep import Sweep, writable, write_summary
+from pytest_execgo.wiring.sweep import Sweep, write_summary
+from pytest_execgo.wiring.sweep_file import finish_sweep
 from pytest_execgo.wiring.unrun import not_run
+from pytest_execgo.wiring.writable import writable
 
 _NOT_HERE = ("matrix",)
 
@@ -39,6 +42,8 @@ def run_all(sweep: Sweep) -> tuple[list[BenchmarkResult], int]:
     started_ns = time.time_ns()
     sweep.check()
     writable(sweep.settings.out)
+    if sweep.resumption is not None:
+        print(sweep.resumption.describe(sweep.cells), flush=True)
     try:
         with sweep:
             for cell in sweep.cells:
@@ -48,6 +53,8 @@ def run_all(sweep: Sweep) -> tuple[list[BenchmarkResult], int]:
                 print(f"{result.outcome:<12} {cell}{'' if wall is None else f'  {wall:.0f} ms'}", flush=True)
                 if result.outcome in ("error", "inconclusive", "skipped"):
                     print(f"  {result.error}", flush=True)
+        if all(map(settled, results)):
+            finish_sweep(sweep.settings.out, sweep.sweep_id)
     finally:  # an interrupted sweep keeps what it found
         planned = len(sweep.cells)
         summary = write_summary(

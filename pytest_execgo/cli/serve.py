@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -18,6 +19,7 @@ SERVICES = {
 
 def main(argv: list[str]) -> int:
     """Serve until stopped; every option after the name is the service's own (`serve kernel --help`)."""
+    gc.disable()  # what is imported stays, so that looking for garbage meanwhile is for nothing; `core.serving` enables it
     if not argv or argv[0] in ("-h", "--help"):
         print("usage: python -m pytest_execgo serve {kernel,runtime,fixtures} [the service's own options]")
         return 0 if argv else 2

@@ -34,6 +34,15 @@ class Kernel(TaskSource, Protocol):
     def cancel(self, task_id: str) -> dict[str, Any]:
         """End a task; return its envelope."""
 
+    def submit(self, tasks: Sequence[Mapping[str, Any]]) -> list[str]:
+        """POST a task graph; return the ids that were accepted."""
+
+    def delete(self, task_id: str) -> None:
+        """DELETE one task's record."""
+
+    def health(self) -> dict[str, Any]:
+        """GET /health."""
+
 
 def wait_until_terminal(
     kernel: Kernel,
@@ -46,7 +55,8 @@ def wait_until_terminal(
     """Wait until every task is terminal or `budget` seconds have passed; arguments and answer are those of `wait_for`.
 
     What has not ended by then, or when this call is interrupted, is cancelled if the kernel can do that. Tasks that were
-    cancelled count among those that are not terminal in time, though their last envelopes are then known.
+    cancelled count among those that are not terminal in time, though their last envelopes are then known. When the kernel
+    can't be reached any more, its tasks are left alone: `KernelUnreachable`, and the call may be repeated.
     """
     watch = Watch(kernel, tasks, seen)
     deadline = time.monotonic() + budget
@@ -56,6 +66,8 @@ def wait_until_terminal(
                 _be_told(kernel, watch, deadline)
         if watch.open:
             poll(watch, deadline=deadline, longest_interval=longest_interval)
+    except KernelUnreachable:
+        raise
     except BaseException:
         cancel_all(kernel, watch.open)
         raise

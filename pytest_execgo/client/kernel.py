@@ -95,6 +95,14 @@ class KernelClient:
         """POST /tasks/{id}/cancel; return the task's envelope. Needs the capability "cancel"."""
         return self._call("POST", f"/tasks/{_segment(task_id)}/cancel", timeout=min(self._timeout, _CANCEL_TIMEOUT))
 
+    def history(self, after: int = 0) -> tuple[list[dict[str, Any]], int]:
+        """GET /history: what the kernel has noted from a place on, and the place behind it. Needs the capability "history"."""
+        answer = self._call("GET", f"/history?after={after}")
+        try:
+            return [dict(event) for event in answer["events"]], int(answer["next"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise KernelRefused("bad_answer", f"GET /history: the answer can't be used: {error!r}") from error
+
     def metrics(self) -> dict[str, Any]:
         """GET /metrics (JSON)."""
         return self._call("GET", "/metrics")

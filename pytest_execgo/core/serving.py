@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import hmac
 import itertools
 import json
@@ -114,6 +115,8 @@ def serve(
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             self.loop, self.stop_asked = asyncio.get_running_loop(), asyncio.Event()
             await super().startup(sockets)
+            gc.freeze()  # what the start has made stays as long as the process
+            gc.enable()
             if ready_fd is not None and self.started:
                 with contextlib.suppress(BrokenPipeError), os.fdopen(ready_fd, "w") as ready:
                     ready.write(json.dumps({"pid": os.getpid(), "port": port}) + "\n")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
 import signal
 import socket
 import subprocess
@@ -54,14 +53,16 @@ class Process:
 
 
 class Supervised:
-    """Processes that can't outlive this one. Any thread may ask and wait; whoever waits reads for all of them."""
+    """Processes that can't outlive this one. Any thread may ask and wait; one of its own takes in the events."""
 
-    def __init__(self, log: Path) -> None:
-        """Start the supervisor; what it has to complain about goes to `log`."""
+    def __init__(self, log: Path, *, pass_fds: Sequence[int] = (), tell: Callable[[], None] = lambda: None) -> None:
+        """Start the supervisor; what it has to complain about goes to `log`, and it keeps `pass_fds` open for its life.
+
+        `tell` is called, in a thread of our own, whenever something has happened.
+        """
         self._processes: dict[str, Process] = {}
-        self._buffer = b""
         self._changed = threading.Condition()
-        self._reading = False
+        self._tell = tell
         self._gone = False
         self.log = log
         self._channel, theirs = socket.socketpair()
@@ -73,33 +74,30 @@ class Supervised:
                 stderr=output,
                 cwd="/",
                 env={},
-                pass_fds=[theirs.fileno()],
+                pass_fds=[theirs.fileno(), *pass_fds],
                 start_new_session=True,
             )
+        self._reader = threading.Thread(target=self._read, name="execgo-supervised", daemon=True)
+        self._reader.start()
 
     @property
     def pid(self) -> int:
         """Process id of the supervisor."""
         return self._supervisor.pid
 
-    def fileno(self) -> int:
-        """Return a descriptor that is readable when something has happened."""
-        return self._channel.fileno()
-
     def process(self, name: str) -> Process:
         """Return what is known of `name` by now; one that was never spawned is an empty record."""
-        self.wait(lambda: True, 0)
         return self._processes.get(name) or Process()
 
     @property
     def gone(self) -> bool:
         """Tell whether the supervisor ended, and with it every process."""
-        self.wait(lambda: True, 0)
         return self._gone
 
     def spawn(self, name: str, launch: Launch) -> Process:
         """Ask for a process; its record fills as events arrive. `StackError` if the supervisor is gone."""
-        process = self._processes[name] = Process()
+        with self._changed:
+            process = self._processes[name] = Process()
         self._request(
             op="spawn",
             name=name,
@@ -117,17 +115,13 @@ class Supervised:
         self._request(op="signal", name=name, signal=int(signum))
 
     def wait(self, done: Callable[[], bool], timeout: float) -> bool:
-        """Wait until `done()`, at most `timeout` seconds, taking in events; return whether it is.
+        """Wait until `done()`, at most `timeout` seconds; return whether it is. It is asked again when something has happened.
 
-        `StackError` if the supervisor ends meanwhile. With 0 seconds, takes in what has already arrived.
+        `StackError` if the supervisor ends meanwhile.
         """
         deadline = time.monotonic() + timeout
         with self._changed:
-            while True:
-                if not self._reading:
-                    self._read(0)
-                if done():
-                    return True
+            while not done():
                 left = deadline - time.monotonic()
                 if left <= 0:
                     return False
@@ -135,37 +129,32 @@ class Supervised:
                     raise StackError(
                         "supervisor_gone", f"the stack's supervisor (pid {self.pid}) ended unexpectedly; log: {self.log}"
                     )
-                if self._reading:
-                    self._changed.wait(left)
-                else:
-                    self._read(left)
+                self._changed.wait(left)
+        return True
 
-    def _read(self, timeout: float) -> None:
-        """Take in what arrives within `timeout` seconds. Holds the lock, but not while it waits."""
-        if self._gone:
-            return
-        self._reading = True
-        self._changed.release()
-        try:
-            poll = select.poll()  # select() can't take descriptors above 1023
-            poll.register(self._channel, select.POLLIN)
-            data: bytes | None = None
-            if poll.poll(timeout * 1000):
-                with contextlib.suppress(ConnectionError):
-                    data = self._channel.recv(65536)
-                data = data or b""
-        finally:
-            self._changed.acquire()
-            self._reading = False
+    def nudge(self) -> None:
+        """Let whoever waits ask again."""
+        with self._changed:
             self._changed.notify_all()
-        if data is None:
-            return
-        if not data:
-            self._end()
-            return
-        *lines, self._buffer = (self._buffer + data).split(b"\n")
-        for line in lines:
-            self._apply(json.loads(line))
+
+    def _read(self) -> None:
+        """Take in events until the supervisor is gone. The reader's thread."""
+        buffer = b""
+        while True:
+            try:
+                data = self._channel.recv(65536)
+            except ConnectionError:
+                data = b""
+            *lines, buffer = (buffer + data).split(b"\n")
+            with self._changed:
+                for line in lines:
+                    self._apply(json.loads(line))
+                if not data:
+                    self._end()
+                self._changed.notify_all()
+            self._tell()
+            if not data:
+                return
 
     def _apply(self, event: dict[str, Any]) -> None:
         process = self._processes[event["name"]]
@@ -209,4 +198,5 @@ class Supervised:
                 "stack_not_gone", f"processes of the stack are still there after {timeout:g} s (supervisor pid {self.pid})"
             )
         self._supervisor.wait()
+        self._reader.join()
         self._channel.close()

@@ -77,6 +77,10 @@ class ExternalStack:
         """Raise `Unsupported`."""
         self._refuse(service, "kill")
 
+    def revive(self, service: Service) -> bool:
+        """Raise `Unsupported`."""
+        self._refuse(service, "revive")
+
     def pause(self, service: Service) -> None:
         """Raise `Unsupported`."""
         self._refuse(service, "pause")

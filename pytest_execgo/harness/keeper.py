@@ -18,10 +18,11 @@ from pathlib import Path
 from pydantic import BaseModel, Field
 
 from pytest_execgo.core.errors import ExecGoError, StackError, UsageError
+from pytest_execgo.core.process_identity import ProcessIdentity
 from pytest_execgo.harness.embedded import EmbeddedStack
 from pytest_execgo.harness.native import NativeStack
 from pytest_execgo.harness.settings import StackSettings
-from pytest_execgo.harness.state import HarnessState, ProcessIdentity, ServiceRecord
+from pytest_execgo.harness.state import HarnessState, ServiceRecord
 from pytest_execgo.plan.stack import Service
 
 

@@ -80,7 +80,7 @@ class NativeStack(EmbeddedStack):
             return super().environment(service)
         env = child_environment(self.settings.environ)
         if service is Service.KERNEL:
-            env["EXECGO_RUNTIME_URL"] = self._ports[Service.RUNTIME].url
+            env["EXECGO_RUNTIME_URL"] = self._way_to(Service.RUNTIME)
         return {**env, **self.settings.extra_env.get(service, {})}
 
     def await_ready(self, services: Iterable[Service], timeout: float) -> None:

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import signal
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from pytest_execgo.core.errors import StackError, Unsupported
+from pytest_execgo.core.errors import StackError, Unsupported, UsageError
 from pytest_execgo.harness.control import Launch, Process, Supervised
 from pytest_execgo.harness.logtail import last_lines
 from pytest_execgo.harness.ports import PortReservation
+from pytest_execgo.harness.record import StackRecord, take_folder
 from pytest_execgo.harness.settings import StackSettings
+from pytest_execgo.harness.watchers import Watchers
 from pytest_execgo.plan.stack import Capability, Endpoints, Service, ServiceStatus
 
 _SIGNAL_TIMEOUT = 10.0  # seconds within which SIGKILL, SIGSTOP and SIGCONT must have worked
 _FAILURE_LINES = 20
+_BY_START = (Service.RUNTIME, Service.KERNEL, Service.FIXTURES)  # who takes longest to start begins
 
 
 class ProcessStack(ABC):
@@ -34,6 +39,9 @@ class ProcessStack(ABC):
         self.settings = settings or StackSettings()
         self.token = (self.settings.token or secrets.token_urlsafe(24)) if self.settings.guarded else None
         self._supervised: Supervised | None = None
+        self._changing = threading.RLock()  # held by whatever changes the stack, from its first signal to its last
+        self._going_down = False
+        self._watchers = Watchers()
         self._ports: dict[Service, PortReservation] = {}
         self._log_start: dict[Service, int] = {}
         self._ended: dict[Service, Process] = {}
@@ -62,6 +70,8 @@ class ProcessStack(ABC):
         processes = {service: self._live().process(service) for service in pending}
 
         def settled() -> bool:
+            if self._going_down:
+                raise StackError("stack_down", f"the {self.backend} stack is being taken down")
             waiting = any(process.ready is None for process in processes.values())
             return not waiting or any(process.over for process in processes.values())
 
@@ -81,36 +91,63 @@ class ProcessStack(ABC):
                 )
 
     def up(self) -> Endpoints:
-        """Bring everything up, concurrently, and return once all three are ready; again: where they are."""
-        if self._supervised is not None:
+        """Bring everything up, concurrently, and return once all three are ready; again: where they are.
+
+        In a folder that had a stack before, services take up the data that is there, and logs go on.
+        """
+        with self._changing:
+            if self._supervised is not None:
+                return self.endpoints()
+            self._going_down = False
+            self._ended.clear()
+            try:
+                self._start()
+                self.await_ready(Service, self.settings.ready_timeout)
+            except BaseException:
+                self.down()
+                raise
             return self.endpoints()
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._ended.clear()
+
+    def _start(self) -> None:
+        lock = take_folder(self.folder)
         try:
+            self._log_start = {service: _size(self._log(service)) for service in Service}
             for service in Service:
-                self._ports[service] = self.reserve(service)
-            self._supervised = Supervised(self.folder / "supervisor.log")
-            for service in Service:
-                self._spawn(service)
-            self.await_ready(Service, self.settings.ready_timeout)
-        except BaseException:
-            self.down()
-            raise
-        return self.endpoints()
+                self._ports[service] = self._reserved(service)
+            self._supervised = Supervised(self.folder / "supervisor.log", pass_fds=[lock], tell=self._watchers.tell)
+        finally:
+            os.close(lock)
+        for service in _BY_START:
+            self._spawn(service)
+        ports = {service: self._ports[service].port for service in Service}
+        StackRecord.of(self.backend, ports, self._supervised.pid).save(self.folder)
+
+    def _reserved(self, service: Service) -> PortReservation:
+        try:
+            return self.reserve(service)
+        except UsageError as error:
+            raise StackError(error.code, error.message, error.hint) from error
 
     def down(self) -> None:
-        """End everything: a chance to stop gracefully for all at once, then SIGKILL for whatever is left."""
-        supervised, self._supervised = self._supervised, None
-        try:
-            if supervised is not None:
-                with suppress(StackError):  # without a supervisor there is nothing left to ask
-                    self._ask_to_end(supervised, list(Service), self.settings.down_timeout)
-                supervised.close()
-        finally:
-            if supervised is not None:
-                self._ended = {service: supervised.process(service) for service in Service}
-            for reservation in self._ports.values():
-                reservation.close()
+        """End everything: a chance to stop gracefully for all at once, then SIGKILL for whatever is left.
+
+        Another thread that waits for a service to get ready is told with a `StackError`.
+        """
+        self._going_down = True
+        if (waited_for := self._supervised) is not None:
+            waited_for.nudge()
+        with self._changing:
+            supervised, self._supervised = self._supervised, None
+            try:
+                if supervised is not None:
+                    with suppress(StackError):  # without a supervisor there is nothing left to ask
+                        self._ask_to_end(supervised, list(Service), self.settings.down_timeout)
+                    supervised.close()
+            finally:
+                if supervised is not None:
+                    self._ended = {service: supervised.process(service) for service in Service}
+                for reservation in self._ports.values():
+                    reservation.close()
 
     def endpoints(self) -> Endpoints:
         """Return where the services are; `StackError` before `up` and after `down`."""
@@ -120,32 +157,44 @@ class ProcessStack(ABC):
 
     def status(self) -> list[ServiceStatus]:
         """Tell how each service is; a paused one has a pid and is not running. Empty before the first `up`."""
+        self._watchers.seen()
         return [self._status(service) for service in Service if service in self._ports]
 
     def restart(self, service: Service) -> None:
         """Stop a service gracefully (SIGKILL if that takes too long) and bring it back; one that ended only comes back."""
-        supervised = self._live()
-        grace = self.settings.shutdown_timeout + 1
-        if not self._ask_to_end(supervised, [service], grace):
-            self.kill(service)
-        self._spawn(service)
-        self.await_ready([service], self.settings.ready_timeout)
+        with self._changing:
+            grace = self.settings.shutdown_timeout + 1
+            if not self._ask_to_end(self._live(), [service], grace):
+                self.kill(service)
+            self._spawn(service)
+            self.await_ready([service], self.settings.ready_timeout)
+
+    def revive(self, service: Service) -> bool:
+        """Bring back a service that has ended and return True; False when there is nothing to do: it runs, or is paused."""
+        with self._changing:
+            if not self._live().process(service).over:
+                return False
+            self._spawn(service)
+            self.await_ready([service], self.settings.ready_timeout)
+            return True
 
     def kill(self, service: Service) -> None:
         """SIGKILL a service and return once it is gone; one that already ended is fine."""
-        process = self._live().process(service)
-        self._signal(service, signal.SIGKILL)
-        self._expect(service, "end", lambda: process.over)
+        with self._changing:
+            process = self._signal(service, signal.SIGKILL)
+            self._expect(service, "end", lambda: process.over)
 
     def pause(self, service: Service) -> None:
         """SIGSTOP a service and return once it has stopped; `StackError` if it is not there."""
-        process = self._signal(service, signal.SIGSTOP, must_live=True)
-        self._expect(service, "stop", lambda: process.stopped or process.over)
+        with self._changing:
+            process = self._signal(service, signal.SIGSTOP, must_live=True)
+            self._expect(service, "stop", lambda: process.stopped or process.over)
 
     def resume(self, service: Service) -> None:
         """SIGCONT a service and return once it goes on; `StackError` if it is not there."""
-        process = self._signal(service, signal.SIGCONT, must_live=True)
-        self._expect(service, "go on", lambda: not process.stopped)
+        with self._changing:
+            process = self._signal(service, signal.SIGCONT, must_live=True)
+            self._expect(service, "go on", lambda: not process.stopped)
 
     def limit(self, service: Service, *, cpu: float | None = None, memory: int | None = None) -> None:
         """Not something that a plain process allows honestly: raises `Unsupported`."""
@@ -167,8 +216,11 @@ class ProcessStack(ABC):
         return f"{_describe(process)}; log: {log}\n{written}"
 
     def fileno(self) -> int:
-        """Return a descriptor that is readable when `status` may have changed."""
-        return self._live().fileno()
+        """Return the calling thread's own descriptor, readable when something has happened since it last asked for `status`.
+
+        It is the same until the stack is thrown away, however often that goes up and down.
+        """
+        return self._watchers.fileno()
 
     @property
     def supervisor_pid(self) -> int:
@@ -181,14 +233,14 @@ class ProcessStack(ABC):
         return self._live().gone
 
     def _live(self) -> Supervised:
-        if self._supervised is None:
+        supervised = self._supervised
+        if supervised is None:
             raise StackError("stack_down", f"the {self.backend} stack is not up", "call up() first")
-        return self._supervised
+        return supervised
 
     def _process(self, service: Service) -> Process:
-        if self._supervised is None:
-            return self._ended.get(service) or Process()
-        return self._supervised.process(service)
+        supervised = self._supervised
+        return self._ended.get(service) or Process() if supervised is None else supervised.process(service)
 
     def _log(self, service: Service) -> Path:
         return self.folder / f"{service}.log"
@@ -207,7 +259,7 @@ class ProcessStack(ABC):
 
     def _spawn(self, service: Service) -> None:
         log = self._log(service)
-        self._log_start[service] = log.stat().st_size if log.exists() else 0
+        self._log_start[service] = _size(log)
         self._live().spawn(service, self.launch(service))
 
     def _signal(self, service: Service, signum: signal.Signals, *, must_live: bool = False) -> Process:
@@ -229,6 +281,10 @@ class ProcessStack(ABC):
             supervised.signal(service, signal.SIGTERM)
             supervised.signal(service, signal.SIGCONT)
         return supervised.wait(lambda: all(process.over for process in processes), timeout)
+
+
+def _size(log: Path) -> int:
+    return log.stat().st_size if log.exists() else 0
 
 
 def _describe(process: Process) -> str:

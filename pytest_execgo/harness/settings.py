@@ -7,7 +7,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
+from pytest_execgo.core.errors import UsageError
 from pytest_execgo.plan.stack import Service
 
 INHERITED = ("HOME", "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "TMPDIR", "TZ", "USER", "LOGNAME")
@@ -29,6 +31,12 @@ class StackSettings:
     guarded: bool = True
     file_roots: tuple[Path, ...] | None = None
     """With folders here the kernel is strict: the file tool stays beneath them, the http tool reaches the fixtures service only."""
+    via: Mapping[Service, str] = field(default_factory=dict)
+    """Base URLs (http://host:port) through which the kernel reaches the runtime and the fixtures service, if not directly."""
+    kernel_hosts: tuple[str, ...] = ()
+    """Further host:port pairs by which clients may call our kernel: those of proxies in front of it."""
+    history: bool = True
+    """Whether our kernel writes what it does to `kernel-history.jsonl` in the stack's folder; a given binary never does."""
     token: str | None = None
     max_concurrency: int = 10
     extra_args: Mapping[Service, Sequence[str]] = field(default_factory=dict)
@@ -38,6 +46,19 @@ class StackSettings:
     """How long a service that is restarted may take to finish what runs; whole seconds, our kernel wants at least 1."""
     down_timeout: float = 2
     """How long services may take to end when the whole stack goes down."""
+
+    def __post_init__(self) -> None:
+        """Check `via`; `UsageError` names what can't be used."""
+        for service, url in self.via.items():
+            if service is Service.KERNEL:
+                raise UsageError("bad_via", f"via: {url} would be the kernel's way to itself", "name the runtime or the fixtures")
+            try:
+                parts = urlsplit(url)
+                usable = parts.scheme == "http" and bool(parts.hostname and parts.port) and parts.path in ("", "/")
+            except ValueError:  # a port that is no number
+                usable = False
+            if not usable:
+                raise UsageError("bad_via", f"via: {url!r} is no way to the {service}", "write it as http://host:port")
 
 
 def child_environment(environ: Mapping[str, str]) -> dict[str, str]:

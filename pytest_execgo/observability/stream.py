@@ -22,6 +22,11 @@ class EventStream:
         self._last = after
         self._lock = threading.RLock()
 
+    @property
+    def last(self) -> int:
+        """The `seq` of the last event."""
+        return self._last
+
     def add(self, consumer: Consumer) -> None:
         """Let one more consumer take events from now on, after all others."""
         with self._lock:

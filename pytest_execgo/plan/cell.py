@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Self
 
 from pytest_execgo.core.jsonio import digest
+from pytest_execgo.plan.base import Document, Name
 from pytest_execgo.plan.model import Mode
 
 
@@ -36,3 +38,24 @@ class Cell:
     def axes(self) -> str:
         """The cell within its scenario, as it stands in a test id: `langgraph-replay-none-0`."""
         return f"{self.framework}-{self.mode}-{self.chaos}-{self.repetition}"
+
+
+class CellRecord(Document):
+    """A cell as a document holds it."""
+
+    scenario: Name
+    framework: Name
+    mode: Mode
+    chaos: Name
+    repetition: int = 0
+    seed: int | None = None
+
+    @classmethod
+    def of(cls, cell: Cell) -> Self:
+        """Record a cell."""
+        return cls(**asdict(cell))
+
+    @property
+    def cell(self) -> Cell:
+        """The cell that was recorded."""
+        return Cell(**self.model_dump())

@@ -16,13 +16,13 @@ from pytest_execgo.plan.stack import Capability, Service, Stack
 class Surroundings:
     """What is known of a cell before it runs, to tell whether a fault could hit anything in it.
 
-    `plan` is the scenario's reference plan document. `links` tells whether the network between the services can be disturbed,
-    `local` whether the services are processes of this machine that may be signalled and bounded.
+    `plan` is the scenario's reference plan document. `links` names the legs of the network that lead through a proxy of ours,
+    `local` tells whether the services are processes of this machine that may be signalled and bounded.
     """
 
     capabilities: frozenset[Capability]
     plan: Mapping[str, Any]
-    links: bool
+    links: frozenset[str]
     local: bool
 
 

@@ -46,7 +46,11 @@ class Violation(Document):
 
 
 class HistoryVerdict(Document):
-    """The judgement on a history. `counts` holds, check by check, how much it looked at (`tasks`, `effects` …) and found."""
+    """The judgement on a history; `reasons` holds doubts, and what could not be checked.
+
+    `counts` holds, for each check that could be made, its violations (`lost`) and how much it looked at (`lost_checked`), beside
+    figures of the history (`rows`, `tasks_accepted`, `effects_applied`, `deliveries_repeated`). `violations` shows 20 a check.
+    """
 
     outcome: HistoryOutcome
     reasons: list[str] = Field(default_factory=list)

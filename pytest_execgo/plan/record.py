@@ -5,16 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pytest_execgo.plan.chaos import RecoveryExpectation
+from pytest_execgo.plan.fault import FaultRecord
+from pytest_execgo.plan.history import HistoryVerdict
 from pytest_execgo.plan.model import StandardPlan
 from pytest_execgo.plan.verdict import TaskOutcome, Verdict
 
 
 @dataclass(slots=True)
 class StageRecord:
-    """One submission of one stage. `depends_on` maps each task to the tasks of this stage that it waits for (plan ids).
+    """One attempt of one stage. `depends_on` maps each task to the tasks of this stage that it waits for (plan ids).
 
     `timed_out` tells that its budget was spent before its tasks were over; `unfinished` holds the global ids of tasks that
-    were not terminal when the stage was given up, and could not be cancelled.
+    were not terminal when the stage was given up, and could not be cancelled. `wire_ids` maps plan ids to global ones.
     """
 
     stage_id: str
@@ -24,11 +27,19 @@ class StageRecord:
     outcomes: list[TaskOutcome] = field(default_factory=list)
     timed_out: bool = False
     unfinished: list[str] = field(default_factory=list)
+    attempt: int = 1
+    wire_ids: dict[str, str] = field(default_factory=dict)
+    superseded: bool = False
+    """A further attempt of the stage was made after this one."""
 
 
 @dataclass(slots=True)
 class RunRecord:
     """One run. `plan_valid` is None when no plan was obtained; `invalid_actions` counts what the plan was not allowed to do.
+
+    `progress_ns` holds when tasks were seen to succeed (monotonic clock), in order; `faults` what became of each fault;
+    `history` the judgement on the run's history, where one was kept; `stop_time_ms` how long the run took to obey an
+    order to stop; `restarts` how many lost services were brought back.
 
     `artifact_hashes` maps each expected artifact to its SHA-256 (None: it is missing) and `known_hashes` to the one
     that the scenario expects, where it states one. `wall_ms` runs from the cell's start to its verdict.
@@ -45,6 +56,16 @@ class RunRecord:
     known_hashes: dict[str, str] = field(default_factory=dict)
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    progress_ns: list[int] = field(default_factory=list)
+    faults: tuple[FaultRecord, ...] = ()
+    expectation: RecoveryExpectation = "not_applicable"
+    recovered: bool | None = None
+    history: HistoryVerdict | None = None
+    stop_time_ms: float | None = None
+    restarts: int = 0
+    wasted_before: int = 0
+    lives: int = 1
+    """How many processes have carried the run: one more than it was cut short. `wasted_before`: executions that others wasted."""
 
     @property
     def outcomes(self) -> list[TaskOutcome]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from pytest_execgo.core.errors import VerificationFailed
 from pytest_execgo.plan.base import Document, Name
 from pytest_execgo.plan.cell import Cell
+from pytest_execgo.plan.history import HistoryVerdict
 from pytest_execgo.plan.model import Mode
 from pytest_execgo.plan.verdict import Attribution, Outcome, Verdict
 
@@ -18,7 +19,10 @@ class RunMetrics(Document):
 
     Rates are 0..1, times milliseconds. `critical_path_ms` is the longest dependency chain, over stages, of what the tasks
     themselves took (the kernel's clock); `overhead` is `wall_time_ms / critical_path_ms`. `determinism_drift` is the share of
-    the cell's repetitions that differ from the most common one; it exists only in a sweep.
+    the cell's repetitions that differ from the most common one; it exists only in a sweep. Recovery figures exist where a
+    fault hit and recovery was expected: `recovery_time_ms` runs from the first hit to the next success of a task.
+    `wasted_task_count` counts executions whose stage was run again. `lost_count`, `duplicate_count`, `orphan_count` come
+    from the run's history; null where it does not tell.
     """
 
     plan_validity: float | None = None
@@ -40,6 +44,9 @@ class RunMetrics(Document):
     lost_count: int | None = None
     duplicate_count: int | None = None
     orphan_count: int | None = None
+    wasted_task_count: int | None = None
+    restart_count: int | None = None
+    stop_time_ms: float | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
 
@@ -51,10 +58,24 @@ class ArtifactManifest(Document):
     files: dict[str, str] = Field(default_factory=dict)
 
 
+class FaultReport(Document):
+    """What became of one fault of a run: whether its probability spared the run, whether it fired, whether it hit anything."""
+
+    fault: int
+    action: str
+    target: str
+    drawn: bool
+    fired: bool
+    hit: bool | None = None
+    observed: dict[str, Any] = Field(default_factory=dict)
+    error: str | None = None
+
+
 class BenchmarkResult(Document):
     """One run's `result.json`: which cell, how it ended and why, its figures, where its evidence is.
 
-    Times are RFC 3339 in UTC. `plan_digest` and `outcome_digest` identify what was planned and what came of it.
+    Times are RFC 3339 in UTC. `plan_digest` and `outcome_digest` identify what was planned and what came of it. `resumed`
+    counts how often the run was cut short and went on.
     """
 
     run_id: Name
@@ -72,6 +93,9 @@ class BenchmarkResult(Document):
     attribution: Attribution | None = None
     error: str | None = None
     metrics: RunMetrics = Field(default_factory=RunMetrics)
+    faults: list[FaultReport] = Field(default_factory=list)
+    history: HistoryVerdict | None = None
+    resumed: int = 0
     artifacts: ArtifactManifest
     plan_digest: str | None = None
     outcome_digest: str | None = None
@@ -120,7 +144,11 @@ class BenchmarkSummary(Document):
 
 
 class GroupSummary(Document):
-    """Repetitions of one cell taken together; times in milliseconds (medians)."""
+    """Repetitions of one cell taken together; times in milliseconds (medians).
+
+    `recovery_success` is the share of those that recovered, of the runs that a fault hit and that were to recover;
+    `violations` counts the promises that their histories show broken.
+    """
 
     scenario_id: Name
     framework: Name
@@ -137,6 +165,9 @@ class GroupSummary(Document):
     critical_path_ms: float | None
     overhead: float | None
     determinism_drift: float | None
+    recovery_success: float | None = None
+    recovery_time_ms: float | None = None
+    violations: int = 0
 
 
 BenchmarkSummary.model_rebuild()

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field
 from pydantic.config import JsonDict
 
-from pytest_execgo.plan.base import Document, Name
+from pytest_execgo.plan.base import Document, Millis, Name
 from pytest_execgo.plan.tools import TOOLS
 
 _TOOL_NAMES: JsonDict = {"items": {"type": "string", "enum": [*sorted(TOOLS)]}}  # so that editors complete and check them
@@ -26,6 +26,18 @@ class EffectBudget(Document):
 
     max_tasks: Annotated[int, Field(ge=1)] = 100
     max_effects: Annotated[int, Field(ge=0)] = 0
+
+
+class RecoveryPolicy(Document):
+    """What is done about failures that may pass: how often a stage is tried, how often a dead service is brought back.
+
+    `budget_ms` runs from a run's first failure; after that no new attempt begins. Codes in `give_up_on` are never tried again.
+    """
+
+    stage_attempts: Annotated[int, Field(ge=1, le=20)] = 3
+    restarts: Annotated[int, Field(ge=0, le=100)] = 5
+    budget_ms: Millis = 30_000
+    give_up_on: list[str] = Field(default_factory=list)
 
 
 class ScenarioSpec(Document):
@@ -55,6 +67,10 @@ class ScenarioSpec(Document):
         default_factory=lambda: ["all"], description="Chaos profiles that the scenario is run under; `all` means every one."
     )
     effect_budget: EffectBudget = Field(default_factory=EffectBudget, description="How much a plan may do.")
+    recovery: RecoveryPolicy = Field(default_factory=RecoveryPolicy, description="What is done about failures that may pass.")
+    deadline_ms: Annotated[int, Field(ge=1, le=86_400_000)] | None = Field(
+        default=None, description="Milliseconds after which a run is stopped; absent: none."
+    )
     artifacts: dict[str, str] = Field(
         default_factory=dict, description="Names that plans use in `expected_artifacts`, to files beneath the run's workspace."
     )

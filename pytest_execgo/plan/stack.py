@@ -49,7 +49,10 @@ class ServiceStatus:
 
 
 class Stack(Protocol):
-    """One backend's stack. What it can't do is missing from `capabilities` and raises `Unsupported`."""
+    """One backend's stack. What it can't do is missing from `capabilities` and raises `Unsupported`.
+
+    Any thread may call anything: what changes the stack is done one after the other, what only looks never waits for that.
+    """
 
     @property
     def backend(self) -> str:
@@ -76,6 +79,12 @@ class Stack(Protocol):
 
     def kill(self, service: Service) -> None:
         """End one service at once (SIGKILL), without bringing it back."""
+
+    def revive(self, service: Service) -> bool:
+        """Bring back one service that has ended, by itself or by `kill`, ready again on return; it needs `Capability.RESTART`.
+
+        False, and nothing is done, when it runs or is only paused. Waits for a restart in progress instead of racing it.
+        """
 
     def pause(self, service: Service) -> None:
         """Stop one service from running (SIGSTOP) without ending it."""

@@ -28,9 +28,18 @@ class Door:
         self._config = config
         self._session: ExecGoSession | None = None
         self.opened_ns = time.time_ns()
-        self.sweep_id = getattr(config, "workerinput", {}).get("execgo_sweep_id") or (
-            f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{secrets.token_hex(3)}"
-        )
+        self._sweep_id: str | None = getattr(config, "workerinput", {}).get("execgo_sweep_id")
+
+    @property
+    def sweep_id(self) -> str:
+        """The sweep of this run: the controller's, the one that it goes on with, or a new one."""
+        if self._sweep_id is None and (self._config.getoption("execgo_resume") or os.environ.get("PYTEST_EXECGO_RESUME")):
+            from pytest_execgo.plugin.session import resumed_sweep
+
+            self._sweep_id = resumed_sweep(self._config)
+        if self._sweep_id is None:
+            self._sweep_id = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{secrets.token_hex(3)}"
+        return self._sweep_id
 
     @property
     def session(self) -> ExecGoSession:
@@ -50,8 +59,9 @@ class Door:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
-        """Give each xdist worker the sweep's identity."""
+        """Give each xdist worker the sweep's identity, and say who reports it."""
         node.workerinput["execgo_sweep_id"] = self.sweep_id
+        node.workerinput["execgo_controller"] = os.getpid()
 
 
 DOOR: pytest.StashKey[Door] = pytest.StashKey()

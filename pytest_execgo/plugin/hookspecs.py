@@ -9,6 +9,7 @@ import pytest
 
 if TYPE_CHECKING:
     from pytest_execgo.plan.adapter import Adapter
+    from pytest_execgo.plan.fault import Action, PlanAction
     from pytest_execgo.plan.result import BenchmarkResult, BenchmarkSummary
     from pytest_execgo.plan.verdict import Verifier
 
@@ -22,6 +23,12 @@ def pytest_execgo_frameworks(config: pytest.Config) -> Mapping[str, Adapter]:
 @pytest.hookspec
 def pytest_execgo_verifiers(config: pytest.Config) -> Mapping[str, Verifier]:
     """Add verifiers: return functions by the names that a scenario's `verifier` may use."""
+    raise NotImplementedError
+
+
+@pytest.hookspec
+def pytest_execgo_chaos_actions(config: pytest.Config) -> Mapping[str, Action | PlanAction]:
+    """Add kinds of faults: return actions by the names that chaos profiles use (docs/chaos.md); no name may be taken already."""
     raise NotImplementedError
 
 

@@ -13,6 +13,7 @@ from pytest_execgo.observability.artifacts import RESULT
 from pytest_execgo.plan.cell import Cell
 from pytest_execgo.plan.result import BenchmarkResult
 from pytest_execgo.plugin.properties import cell_from
+from pytest_execgo.wiring.resume import settled
 from pytest_execgo.wiring.unrun import not_run
 
 _CLOCK_SLACK_NS = 1_000_000_000  # a file system's clock may lag behind ours
@@ -51,16 +52,24 @@ class Recorder:
             if in_matrix or nodeid.endswith(f"[{cell.scenario}-{cell.axes}]"):
                 self._add(nodeid, not_run(cell, "error", str(report.longrepr)))
 
-    def complete(self, out: Path, sweep_id: str, since_ns: int) -> None:
+    @property
+    def concluded(self) -> int:
+        """How many cells nothing is left to do of: they were run to their end, or can't be run here."""
+        return sum(map(settled, self._found.values()))
+
+    def complete(self, out: Path, sweep_id: str, since_ns: int, earlier: Iterable[BenchmarkResult] = ()) -> None:
         """Add what workers of this sweep finished but no longer reported: an interrupted controller hears only some of them.
 
         Results written before the sweep began (`since_ns`, since the epoch) are not looked into: a folder may hold thousands.
+        `earlier` are results of the life of the sweep that this one goes on with.
         """
         for path in sorted(out.glob(f"*/{RESULT}")):
             if str(path) not in self._found and path.stat().st_mtime_ns >= since_ns - _CLOCK_SLACK_NS:
                 result = BenchmarkResult.model_validate(read_json(path))
                 if result.sweep_id == sweep_id:
                     self._add(str(path), result)
+        for result in earlier:
+            self._add(str(Path(result.artifacts.run_dir) / RESULT), result)
 
     def _add(self, key: str, result: BenchmarkResult) -> None:
         if key not in self._found:

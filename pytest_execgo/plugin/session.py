@@ -25,9 +25,12 @@ from pytest_execgo.reporting.terminal import sweep_table
 from pytest_execgo.scenarios.catalogue import FILE_NAMES, discover
 from pytest_execgo.wiring.options import OPTIONS, effective
 from pytest_execgo.wiring.settings import Settings
-from pytest_execgo.wiring.sweep import Sweep, writable, write_summary
+from pytest_execgo.wiring.sweep import Sweep, sweep_to_resume, write_summary
+from pytest_execgo.wiring.sweep_file import finish_sweep
+from pytest_execgo.wiring.writable import writable
 
 RESULT: pytest.StashKey[BenchmarkResult] = pytest.StashKey()
+_RAN_THROUGH = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
 
 
 class CellError(ExecGoError):
@@ -68,13 +71,31 @@ def _check_separate_paths(config: pytest.Config) -> None:
             raise UsageError("separate_path", f"pytest takes {value!r} after {option} for a test path", f"write {option}={value}")
 
 
+def resumed_sweep(config: pytest.Config) -> str | None:
+    """Return the id of the sweep that `--execgo-resume` goes on with; None for a new one."""
+    try:
+        return sweep_to_resume(settings_of(config))
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from error
+
+
 def build_sweep(config: pytest.Config, settings: Settings, sweep_id: str | None = None) -> Sweep:
     """Build the sweep of this process, with what other plugins and conftest files add."""
-    worker = getattr(config, "workerinput", {}).get("workerid", "main")
+    given = getattr(config, "workerinput", {})
+    worker = given.get("workerid", "main")
     try:
         frameworks = _added(config.hook.pytest_execgo_frameworks(config=config), "pytest_execgo_frameworks", Adapter)
         verifiers = _added(config.hook.pytest_execgo_verifiers(config=config), "pytest_execgo_verifiers", Callable)
-        return Sweep(settings, sweep_id=sweep_id, worker=worker, frameworks=frameworks, verifiers=verifiers)
+        actions = config.hook.pytest_execgo_chaos_actions(config=config)
+        return Sweep(
+            settings,
+            sweep_id=sweep_id,
+            worker=worker,
+            frameworks=frameworks,
+            verifiers=verifiers,
+            actions=actions,
+            owner=given.get("execgo_controller"),
+        )
     except UsageError as error:
         raise pytest.UsageError(str(error)) from error
 
@@ -161,7 +182,9 @@ class ExecGoSession:
         s = self.settings
         out = texts.short_path(s.out, self.config.invocation_params.dir)
         whose = "of this project" if self.sweep.own else "built in"
-        return [f"execgo: {len(self.sweep.cells)} cells, scenarios {whose}, backend {s.backend}, artifacts in {out}"]
+        lines = [f"execgo: {len(self.sweep.cells)} cells, scenarios {whose}, backend {s.backend}, artifacts in {out}"]
+        resumption = self.sweep.resumption
+        return lines if resumption is None else [*lines, f"execgo: {resumption.describe(self.sweep.cells)}"]
 
     # -- running ------------------------------------------------------------------------------------------------------
 
@@ -228,14 +251,19 @@ class ExecGoSession:
 
     # -- ending -------------------------------------------------------------------------------------------------------
 
-    def pytest_sessionfinish(self) -> None:
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Take the stack down; aggregate what was recorded."""
         self.sweep.close()
         if self._is_worker:
             return
-        self.recorder.complete(self.settings.out, self.sweep.sweep_id, self._opened_ns)
+        resumption = self.sweep.resumption
+        earlier = resumption.unasked(self.sweep.cells) if resumption is not None else ()
+        self.recorder.complete(self.settings.out, self.sweep.sweep_id, self._opened_ns, earlier)
         if not self.recorder.results:
             return
+        broken_off = session.shouldstop or session.shouldfail or exitstatus not in _RAN_THROUGH
+        if not broken_off and self.recorder.concluded >= (self._planned or 0):
+            finish_sweep(self.settings.out, self.sweep.sweep_id)
         summary = write_summary(
             self.settings,
             self.sweep.sweep_id,

@@ -7,6 +7,7 @@ from typing import Any
 
 from pytest_execgo.plan.result import BenchmarkResult
 from pytest_execgo.plan.verdict import Attribution
+from pytest_execgo.reporting.proof import fault_fate, witnesses
 from pytest_execgo.reporting.tally import reasons
 from pytest_execgo.reporting.text import counted, one_line, wrapped
 from pytest_execgo.reporting.timeline import row_at, rows_of, start_of, what_happened
@@ -16,6 +17,7 @@ _WIDTH = 100  # characters of what stands beside a label
 _REASONS = 17  # lines of reasons
 _REASON_LINES = 3
 _EVIDENCE = 5
+_FAULTS, _WITNESS = 3, 6
 _EVENTS = 8
 
 
@@ -23,8 +25,9 @@ def failure_text(result: BenchmarkResult, timeline: Sequence[Mapping[str, Any]],
     """Return what to print for a cell that did not pass: at most 40 lines, whatever the run left behind.
 
     In this order: the outcome with its first reason (the line that pytest's short summary shows), outcome and reasons,
-    attribution with its evidence, the last events of the timeline (rows of `timeline.jsonl`) with their time in the run, the
-    artifacts' folder, and `rerun`, the command that runs the cell again.
+    attribution with its evidence, what became of each fault, what a broken promise is seen by, the last events of the
+    timeline (rows of `timeline.jsonl`) with their time in the run, the artifacts' folder, and `rerun`, the command that runs
+    the cell again.
     What is cut says how much of it was; the full texts are in `result.json`.
     """
     start = start_of(timeline)
@@ -36,11 +39,18 @@ def failure_text(result: BenchmarkResult, timeline: Sequence[Mapping[str, Any]],
     if result.attribution is not None:
         blocks += _attribution(result.attribution, timeline, start)
     blocks += [
+        (
+            "faults",
+            [one_line(f"{fault.action} on {fault.target}: {fault_fate(fault)}", _WIDTH) for fault in result.faults[:_FAULTS]],
+        ),
+        ("witness", [one_line(line, _WIDTH) for line in witnesses(result.history)[:_WITNESS]]),
+    ]
+    blocks += [
         ("last events", _events(timeline[-_EVENTS:], start)),
         ("artifacts", [one_line(result.artifacts.run_dir)]),
         ("run again", [one_line(rerun)]),
     ]
-    told = [line for label, lines in blocks for line in _block(label, lines)]
+    told = [line for label, lines in blocks if lines for line in _block(label, lines)]
     return "\n".join([f"{result.outcome}: {one_line(first, _WIDTH)}", *told])
 
 

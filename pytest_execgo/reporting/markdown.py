@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from pytest_execgo.core.bundle import bundled
 from pytest_execgo.plan.result import BenchmarkResult, BenchmarkSummary, RunMetrics
+from pytest_execgo.reporting.proof import fault_fate, witnesses
 from pytest_execgo.reporting.tally import group_verdicts, reasons, skip_reasons, totals_line
 from pytest_execgo.reporting.text import NOT_APPLICABLE, counted, duration, one_line, share, times
 from pytest_execgo.reporting.timeline import row_at, rows_of, stages, start_of, what_happened
@@ -70,6 +71,9 @@ def run_summary(result: BenchmarkResult, timeline: Sequence[Mapping[str, Any]]) 
         more_reasons=max(len(said) - _REASONS, 0),
         evidence=events(rows_of(timeline, evidence)),
         metrics=_metric_rows(result.metrics),
+        faults=[{"fault": fault, "fate": fault_fate(fault)} for fault in result.faults],
+        history=result.history,
+        witnesses=witnesses(result.history),
         stages=views[:_ROWS],
         more_stages=max(len(views) - _ROWS, 0),
         tasks=tasks[:_ROWS],
@@ -87,6 +91,7 @@ def sweep_summary(summary: BenchmarkSummary) -> str:
     return template.render(
         summary=summary,
         totals=totals_line(summary),
+        recoveries=[group for group in summary.groups if group.recovery_success is not None or group.violations],
         failing=rows,
         more_failing=len(failing) - len(rows),
         skipped=skip_reasons(summary.runs),

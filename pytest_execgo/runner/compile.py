@@ -12,8 +12,9 @@ from pytest_execgo.plan.events import BindingApplied, BindingFailed
 from pytest_execgo.plan.model import Binding, PlanStage
 from pytest_execgo.plan.paths import PathBlocked, PathMissing, bind_value, get_path
 from pytest_execgo.plan.placeholders import fill
+from pytest_execgo.plan.tools import tool_of
 from pytest_execgo.plan.verdict import Attribution, TaskOutcome
-from pytest_execgo.runner.failure import StageFailed
+from pytest_execgo.runner.failure import StageFailed, leads_to
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +54,21 @@ def compile_stage(
         _bind(binding, stage, documents, finished, stream)
     for task, document in documents.items():
         document["id"] = wire_ids[task]
+        _sign(document, values["fixtures_url"], attempt)
         if depends_on[task]:
             document["depends_on"] = [wire_ids[parent] for parent in depends_on[task]]
     return CompiledStage(list(documents.values()), wire_ids, depends_on)
+
+
+def _sign(document: dict[str, Any], fixtures_url: str, attempt: int) -> None:
+    """Let the effect sink know which attempt of which task delivers: it refuses one that a later attempt has replaced."""
+    payload = document.get("input") or document.get("params")
+    if tool_of(document) != "os.http" or not isinstance(payload, dict) or not leads_to(payload.get("url"), fixtures_url):
+        return
+    headers = payload.setdefault("headers", {})
+    if isinstance(headers, dict):
+        headers.setdefault("X-Execgo-Task", document["id"])
+        headers.setdefault("X-Fencing-Token", str(attempt))
 
 
 def _part(name: str) -> str:

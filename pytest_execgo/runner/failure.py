@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,6 +32,23 @@ def attribute_task(outcome: TaskOutcome, evidence: list[int], fixtures_url: str)
     )
 
 
+def attribute_answer(outcome: TaskOutcome, evidence: list[int], fixtures_url: str) -> Attribution | None:
+    """Blame the fixtures service when it answered a task with a 5xx, which is a success to the kernel; None when it did not.
+
+    What such a task brought home is no data, and everything after it would be built on it.
+    """
+    status = outcome.output.get("status_code") if isinstance(outcome.output, Mapping) else None
+    if not isinstance(status, int) or status < 500 or _layer(outcome, {}, fixtures_url) != "fixture":
+        return None
+    message = f"stage {outcome.stage_id}, task {outcome.task_id}: the fixtures service answered {status}"
+    return Attribution(layer="fixture", code=f"http_{status}", message=message, retryable=True, evidence=evidence)
+
+
+def leads_to(url: object, base: str) -> bool:
+    """Tell whether a URL lies beneath another one."""
+    return isinstance(url, str) and url.startswith(base) and url[len(base) : len(base) + 1] in ("", "/", "?", "#")
+
+
 def _error(envelope: Mapping[str, Any]) -> Mapping[str, Any]:
     runtime = envelope.get("runtime")
     error = runtime.get("error") if isinstance(runtime, Mapping) else None
@@ -44,6 +60,4 @@ def _layer(outcome: TaskOutcome, error: Mapping[str, Any], fixtures_url: str) ->
         return "runtime"
     payload = outcome.envelope.get("input") or outcome.envelope.get("params")
     target = payload.get("url") if isinstance(payload, Mapping) else None
-    if isinstance(target, str) and re.match(re.escape(fixtures_url) + r"(?:[/?#]|\Z)", target):
-        return "fixture"
-    return "kernel"
+    return "fixture" if leads_to(target, fixtures_url) else "kernel"

@@ -2,45 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import file_digest
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
-from pytest_execgo.client.completion import cancel_all, wait_until_terminal
-from pytest_execgo.client.kernel import KernelClient, KernelRefused, KernelUnreachable
+from pytest_execgo.client.completion import Kernel, wait_until_terminal
+from pytest_execgo.client.kernel import KernelRefused
 from pytest_execgo.client.wait import TERMINAL
 from pytest_execgo.observability.stream import EventStream
-from pytest_execgo.plan.events import ArtifactsMissing, StageFinished, StageSubmitted, SubmitRefused, TaskObserved
+from pytest_execgo.plan.events import ArtifactsMissing, StageFinished, StageStarted, StageSubmitted, SubmitRefused, TaskObserved
 from pytest_execgo.plan.model import PlanStage
 from pytest_execgo.plan.record import RunRecord, StageRecord
 from pytest_execgo.plan.verdict import Attribution, TaskOutcome
 from pytest_execgo.runner.compile import CompiledStage, compile_stage
-from pytest_execgo.runner.failure import StageFailed, attribute_task
+from pytest_execgo.runner.failure import StageFailed, attribute_answer, attribute_task
 from pytest_execgo.runner.outcome import task_outcome
+
+T = TypeVar("T")
+
+
+class Patience(Protocol):
+    """Gets calls to the kernel through, as long as the scenario's policy allows (see `recovery`)."""
+
+    def through(self, call: Callable[[], T], stage_id: str) -> T:
+        """Return what a call that may be repeated gives."""
 
 
 @dataclass(slots=True)
 class StageRunner:
-    """Runs the stages of one run, one after the other. `finished` collects outcomes by the plan's task ids."""
+    """Runs the stages of one run, one after the other. `finished` collects outcomes by the plan's task ids.
+
+    `going` is told which tasks are about to be submitted, and may raise to keep them from it.
+    """
 
     run_id: str
-    client: KernelClient
+    client: Kernel
+    patience: Patience
+    going: Callable[[Iterable[str]], None]
     stream: EventStream
     record: RunRecord
     values: Mapping[str, str]
     artifacts: Mapping[str, str]
     finished: dict[str, TaskOutcome]
+    taken_up: bool = False
+    """The next attempt may have been submitted by an earlier life of this run."""
 
     def run(self, stage: PlanStage, attempt: int = 1) -> None:
-        """Run one stage to its end; `StageFailed` when it failed and its policy says to stop."""
+        """Run one attempt of a stage to its end; `StageFailed` when it failed and its policy says to stop.
+
+        An attempt whose tasks the kernel knows already, from before it or we were interrupted, is taken up where it is.
+        """
+        self.stream.emit(StageStarted(stage_id=stage.stage_id, attempt=attempt))
         compiled = compile_stage(
             stage, run_id=self.run_id, attempt=attempt, values=self.values, finished=self.finished, stream=self.stream
         )
-        record = StageRecord(stage.stage_id, submitted=len(compiled.tasks), depends_on=compiled.depends_on)
+        record = StageRecord(stage.stage_id, len(compiled.tasks), depends_on=compiled.depends_on, attempt=attempt)
+        record.wire_ids = compiled.wire_ids
         self.record.stages.append(record)
         record.unfinished = list(compiled.wire_ids.values())  # until it is known better
+        self.going(record.unfinished)
         record.accepted = self._submit(stage, compiled)
         failure = self._watch(stage, compiled, record) or self._missing_artifacts(stage)
         if failure is not None and stage.submit_policy.stop_on_failure:
@@ -48,10 +71,7 @@ class StageRunner:
 
     def _submit(self, stage: PlanStage, compiled: CompiledStage) -> int:
         try:
-            accepted = self.client.submit(compiled.tasks)
-        except KernelUnreachable:
-            cancel_all(self.client, compiled.waits())  # it may have arrived all the same
-            raise
+            accepted = self.patience.through(Delivery(self.client, compiled, self.taken_up), stage.stage_id)
         except KernelRefused as refused:
             seq = self.stream.emit(
                 SubmitRefused(stage_id=stage.stage_id, status="failed", error_code="submit_refused", reason=refused.message)
@@ -69,13 +89,17 @@ class StageRunner:
     def _watch(self, stage: PlanStage, compiled: CompiledStage, record: StageRecord) -> Attribution | None:
         plan_ids = {wire: task for task, wire in compiled.wire_ids.items()}
         sightings: dict[str, int] = {}
+        statuses: dict[str, object] = {}
 
         def seen(wire: str, envelope: dict[str, Any]) -> None:
+            if statuses.get(wire) == (status := envelope.get("status")):
+                return  # seen before the kernel was away for a while
+            statuses[wire] = status
             sightings[wire] = self.stream.emit(
                 TaskObserved(
                     stage_id=stage.stage_id,
                     task_id=plan_ids[wire],
-                    status=str(envelope.get("status")),
+                    status=str(status),
                     error_code=_error_code(envelope),
                     wire_id=wire,
                     envelope=envelope,
@@ -83,10 +107,20 @@ class StageRunner:
             )
 
         policy = stage.submit_policy
-        budget = policy.poll_interval_ms * policy.max_attempts / 1000
-        envelopes, open_ids = wait_until_terminal(
-            self.client, compiled.waits(), budget=budget, longest_interval=policy.poll_interval_ms / 1000, seen=seen
-        )
+        deadline = time.monotonic() + policy.poll_interval_ms * policy.max_attempts / 1000
+
+        def wait() -> tuple[dict[str, dict[str, Any]], list[str]]:
+            left = max(0.0, deadline - time.monotonic())
+            interval = policy.poll_interval_ms / 1000
+            return wait_until_terminal(self.client, compiled.waits(), budget=left, longest_interval=interval, seen=seen)
+
+        try:
+            envelopes, open_ids = self.patience.through(wait, stage.stage_id)
+        except KernelRefused as refused:
+            if refused.status_code != 404:
+                raise
+            message = f"stage {stage.stage_id}: the kernel accepted a task that it does not know any more: {refused.message}"
+            return Attribution(layer="kernel", code="task_lost", message=message, retryable=True)
         record.timed_out = bool(open_ids)
         record.unfinished = [wire for wire in open_ids if envelopes.get(wire, {}).get("status") not in TERMINAL]
         for task, wire in compiled.wire_ids.items():
@@ -118,7 +152,11 @@ class StageRunner:
         if failed is not None:
             return attribute_task(failed, [sightings[failed.wire_id], seq], self.values["fixtures_url"])
         if not bad:
-            return None
+            answers = (
+                attribute_answer(outcome, [sightings[outcome.wire_id], seq], self.values["fixtures_url"])
+                for outcome in record.outcomes
+            )
+            return next((answer for answer in answers if answer is not None), None)
         if not unfinished:  # what the kernel tells of itself can't be
             message = f"stage {stage.stage_id}: tasks were skipped although none failed: {counts}"
             return Attribution(layer="kernel", code="skipped_without_failure", message=message, evidence=[seq])
@@ -144,6 +182,30 @@ class StageRunner:
         files = ", ".join(f"{name} ({self.artifacts.get(name, name)})" for name in missing)
         message = f"stage {stage.stage_id}: promised artifacts are not in the workspace: {files}"
         return Attribution(layer="plan", code="artifact_missing", message=message, evidence=[seq])
+
+
+@dataclass(slots=True)
+class Delivery:
+    """Submits a stage's tasks, so that it may be called again when nobody knows whether a call before it was heard.
+
+    `taken_up`: an earlier life of this run may have submitted them.
+    """
+
+    client: Kernel
+    compiled: CompiledStage
+    taken_up: bool = False
+
+    def __call__(self) -> list[str]:
+        """Submit, unless the kernel has the tasks; a graph is taken whole or not at all, so one of them stands for all."""
+        if self.taken_up:
+            try:
+                self.client.task(next(iter(self.compiled.wire_ids.values())))
+                return list(self.compiled.wire_ids.values())
+            except KernelRefused as refused:
+                if refused.status_code != 404:
+                    raise
+        self.taken_up = True
+        return self.client.submit(self.compiled.tasks)
 
 
 def artifact_digest(workspace: Path, relative: str) -> str | None:

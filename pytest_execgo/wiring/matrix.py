@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import cast
 
-from pytest_execgo.chaos.loader import require_injectable
-from pytest_execgo.core.errors import Unsupported, UsageError
+from pytest_execgo.chaos.actions import ACTIONS
+from pytest_execgo.chaos.catalogue import unusable
+from pytest_execgo.chaos.network.links import LEGS
+from pytest_execgo.core.errors import UsageError
 from pytest_execgo.plan.adapter import Adapter
 from pytest_execgo.plan.cell import Cell
 from pytest_execgo.plan.chaos import ChaosProfile
+from pytest_execgo.plan.fault import Action, PlanAction, Surroundings
 from pytest_execgo.plan.model import Mode
+from pytest_execgo.plan.stack import Capability
 from pytest_execgo.scenarios.model import Scenario
 from pytest_execgo.wiring.settings import MOST_REPETITIONS, Settings
 
-INJECTABLE_ACTIONS: frozenset[str] = frozenset()
-"""Fault actions that this version can inject."""
+_OURS = frozenset({Capability.RESTART, Capability.KILL, Capability.PAUSE, Capability.LOGS})
+CAPABILITIES: Mapping[str, frozenset[Capability]] = {"embedded": _OURS, "native": _OURS, "external": frozenset()}
+"""What each backend can do to its services, known before any stack is up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +100,28 @@ def _parse_cell(text: str, known: Axes, seed: int | None) -> Cell:
     return Cell(scenario, framework, cast(Mode, mode), chaos, int(repetition), seed)
 
 
+def surroundings(scenario: Scenario, backend: str) -> Surroundings:
+    """Return what is known of a scenario's cells before they run. Of somebody else's stack, only our way to it is ours."""
+    capabilities = CAPABILITIES.get(backend, frozenset())
+    ours = bool(capabilities)
+    links = frozenset(LEGS) if ours else frozenset({"client-kernel"})
+    return Surroundings(capabilities, scenario.reference_plan, links=links, local=ours)
+
+
+def needs_links(profile: ChaosProfile, actions: Mapping[str, Action | PlanAction], around: Surroundings) -> bool:
+    """Tell whether a profile's faults strike the network: whether they could be injected with links, and not without."""
+    unlinked = replace(around, links=frozenset())
+    return unusable(profile, actions, around) is None and unusable(profile, actions, unlinked) is not None
+
+
 def exclusion(
-    cell: Cell, scenario: Scenario, adapters: Mapping[str, Adapter], profile: Callable[[str], ChaosProfile]
+    cell: Cell,
+    scenario: Scenario,
+    adapters: Mapping[str, Adapter],
+    profile: Callable[[str], ChaosProfile],
+    *,
+    backend: str = "embedded",
+    actions: Mapping[str, Action | PlanAction] = ACTIONS,
 ) -> str | None:
     """Say why a cell can't be run here; None when it can."""
     allowed = scenario.spec.allowed_chaos
@@ -105,11 +130,7 @@ def exclusion(
     modes = adapters[cell.framework].capabilities().modes
     if cell.mode not in modes:
         return f"{cell.mode} planning with {cell.framework} is not part of this version; use --execgo-mode {modes[0]}"
-    try:
-        require_injectable(profile(cell.chaos), INJECTABLE_ACTIONS)
-    except Unsupported as unsupported:
-        return unsupported.message
-    return None
+    return unusable(profile(cell.chaos), actions, surroundings(scenario, backend))
 
 
 def describe(matrix: Sequence[PlannedCell]) -> list[str]:

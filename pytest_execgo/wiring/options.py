@@ -51,7 +51,13 @@ OPTIONS = (
     Option("runtime-url", "text", "", "URL", "its runtime service (backend external)"),
     Option("fixtures-url", "text", "", "URL", "its fixtures service (backend external)"),
     Option("token", "text", "", "TOKEN", "bearer token of an external stack; give it by PYTEST_EXECGO_TOKEN"),
+    Option("provider", "text", "", "NAME", "whose model plans live: openai (any OpenAI-compatible service), mock (a scripted one)"),
+    Option("model", "text", "", "NAME", "the model that plans live (default: OPENAI_MODEL)"),
+    Option("temperature", "text", "0", "T", "its temperature, from 0 to 2"),
+    Option("max-tokens", "text", "4096", "N", "how long an answer of it may be, in tokens"),
+    Option("model-timeout", "text", "60", "SECONDS", "how long it may take for an answer"),
     Option("out", "text", "var/runs", "DIR", "folder of the runs' artifacts"),
+    Option("resume", "flag", "", "", "go on with the latest sweep in the artifacts folder that was cut short", in_ini=False),
 )
 
 

@@ -9,10 +9,12 @@ from typing import get_args
 
 from pytest_execgo.core.errors import UsageError
 from pytest_execgo.plan.model import Mode
+from pytest_execgo.plan.provider import ModelChoice
 
 BACKENDS = ("embedded", "native", "external")
 MODES: tuple[str, ...] = get_args(Mode)
 MOST_REPETITIONS = 10_000
+_MOST_TOKENS, _LONGEST_ANSWER_S = 10_000_000, 3600
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
 
 
@@ -36,7 +38,10 @@ class Settings:
     runtime_url: str | None
     fixtures_url: str | None
     token: str | None
+    provider: str | None
+    model: ModelChoice
     out: Path
+    resume: bool
 
     @classmethod
     def parse(cls, values: Mapping[str, str], root: Path) -> Settings:
@@ -65,7 +70,10 @@ class Settings:
             runtime_url=values["runtime-url"] or None,
             fixtures_url=values["fixtures-url"] or None,
             token=values["token"] or None,
+            provider=values["provider"] or None,
+            model=_model(values),
             out=root / _folder("out", values["out"]),
+            resume=_flag("resume", values["resume"]),
         )
         settings._check_backend()
         return settings
@@ -88,6 +96,25 @@ class Settings:
             raise UsageError(
                 "option_conflict", f"service URLs do not go with backend {self.backend!r}", "add --execgo-backend external"
             )
+
+
+def _model(values: Mapping[str, str]) -> ModelChoice:
+    return ModelChoice(
+        model=values["model"].strip(),
+        temperature=_temperature(values["temperature"]),
+        max_tokens=_number("max-tokens", values["max-tokens"], 1, _MOST_TOKENS),
+        timeout_ms=_number("model-timeout", values["model-timeout"], 1, _LONGEST_ANSWER_S) * 1000,
+    )
+
+
+def _temperature(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 2:
+        raise UsageError("bad_value", f"temperature: {text!r} can't be used", "give a number from 0 to 2")
+    return value
 
 
 def _names(text: str) -> tuple[str, ...]:

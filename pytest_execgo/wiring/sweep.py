@@ -5,8 +5,7 @@ from __future__ import annotations
 import platform
 import secrets
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
@@ -16,11 +15,10 @@ from typing import Self
 from pytest_execgo.adapters.catalogue import load_adapters
 from pytest_execgo.benchmark.metrics import measure
 from pytest_execgo.benchmark.summary import summarise
+from pytest_execgo.chaos.catalogue import merge_actions
 from pytest_execgo.chaos.loader import discover_profiles, load_profile
-from pytest_execgo.client.fixtures import FixturesClient
-from pytest_execgo.client.kernel import KernelClient
 from pytest_execgo.core.bundle import bundled
-from pytest_execgo.core.errors import ExecGoError, StackError, UsageError
+from pytest_execgo.core.errors import ExecGoError, UsageError
 from pytest_execgo.core.files import write_atomic
 from pytest_execgo.core.jsonio import dumps
 from pytest_execgo.observability.clock import rfc3339
@@ -28,16 +26,26 @@ from pytest_execgo.plan.adapter import Adapter
 from pytest_execgo.plan.cell import Cell
 from pytest_execgo.plan.chaos import ChaosProfile
 from pytest_execgo.plan.result import BenchmarkResult, BenchmarkSummary
-from pytest_execgo.plan.stack import Capability, Endpoints, Stack
 from pytest_execgo.plan.verdict import Verifier
 from pytest_execgo.reporting.markdown import run_summary, sweep_summary
-from pytest_execgo.runner.run import RunParts, run_cell
+from pytest_execgo.runner.checkpoints.run_state import InterruptedRun
+from pytest_execgo.runner.parts import RunParts
+from pytest_execgo.runner.run import run_cell
 from pytest_execgo.scenarios.catalogue import Catalogue, discover
 from pytest_execgo.scenarios.model import Scenario
 from pytest_execgo.scenarios.verifiers import load_verifier
-from pytest_execgo.wiring.matrix import Axes, PlannedCell, exclusion, expand, select
+from pytest_execgo.wiring.live import LiveStack
+from pytest_execgo.wiring.matrix import Axes, PlannedCell, exclusion, expand, needs_links, select, surroundings
+from pytest_execgo.wiring.resume import CannotGoOn, Resumption, abandon
 from pytest_execgo.wiring.settings import MODES, Settings
-from pytest_execgo.wiring.stacks import make_stack
+from pytest_execgo.wiring.sweep_file import begin_sweep, unfinished_sweep
+from pytest_execgo.wiring.upkeep import StackUpkeep
+
+
+def sweep_to_resume(settings: Settings) -> str | None:
+    """Return the id of the sweep that the settings ask to go on with; None when they don't, or when there is none."""
+    earlier = unfinished_sweep(settings.out) if settings.resume else None
+    return earlier.sweep_id if earlier is not None else None
 
 
 def new_sweep_id() -> str:
@@ -48,7 +56,8 @@ def new_sweep_id() -> str:
 class Sweep:
     """One process's part in a sweep. The stack comes up with the first cell that is run, and goes down with `close`.
 
-    `worker` names this process among those that share the sweep; each has a stack of its own.
+    `worker` names this process among those that share the sweep; each has a stack of its own. `owner` is the pid of the one
+    that reports the sweep (None: this one).
     """
 
     def __init__(
@@ -59,20 +68,24 @@ class Sweep:
         worker: str = "main",
         frameworks: Mapping[str, Adapter] | None = None,
         verifiers: Mapping[str, Verifier] | None = None,
+        actions: Iterable[object] = (),
+        owner: int | None = None,
     ) -> None:
         self.settings = settings
-        self.sweep_id = sweep_id or new_sweep_id()
+        self.sweep_id = sweep_id or sweep_to_resume(settings) or new_sweep_id()
         self.worker = worker
         self.adapters = load_adapters(frameworks)
+        self.actions = merge_actions(actions)
         self._verifiers = dict(verifiers or {})
         self.catalogue = Catalogue.with_builtin([settings.root / "scenarios"])
         self.own = tuple(discover([settings.root / "scenarios"]))
         self._profile_folders = [settings.root / "chaos", bundled("chaos")]
         self._loaded: dict[str, Scenario] = {}
+        self._profiles: dict[str, ChaosProfile] = {}
         self._judges: dict[str, Verifier] = {}
-        self._up: _LiveStack | None = None
-        self._start_error: ExecGoError | None = None
-        self._starts = 0
+        self._stacks = StackUpkeep(settings, f"{self.sweep_id}-{worker}", lambda: self._linked)
+        self._owner = owner
+        self.resumption = Resumption(settings.out, self.sweep_id, settings.backend) if settings.resume else None
 
     @cached_property
     def known(self) -> Axes:
@@ -95,13 +108,24 @@ class Sweep:
         )
 
     @cached_property
+    def _linked(self) -> bool:
+        """Tell whether any cell's faults strike the network, so that the stack's traffic must pass through links."""
+        kinds = dict.fromkeys((cell.scenario, cell.chaos) for cell in self.cells)
+        return any(self._needs_links(scenario, chaos) for scenario, chaos in kinds)
+
+    def _needs_links(self, scenario: str, chaos: str) -> bool:
+        return needs_links(self.profile(chaos), self.actions, surroundings(self.scenario(scenario), self.settings.backend))
+
+    @cached_property
     def cells(self) -> list[Cell]:
         """Every cell of the sweep."""
         return select(self.settings, self.axes, self.known)
 
     def planned(self, cell: Cell) -> PlannedCell:
         """Tell whether one cell can be run."""
-        return PlannedCell(cell, exclusion(cell, self.scenario(cell.scenario), self.adapters, self.profile))
+        scenario, backend = self.scenario(cell.scenario), self.settings.backend
+        reason = exclusion(cell, scenario, self.adapters, self.profile, backend=backend, actions=self.actions)
+        return PlannedCell(cell, reason)
 
     def scenario_at(self, file: Path) -> str | None:
         """Return the id of the scenario that a file describes; None if it describes none of ours."""
@@ -114,8 +138,10 @@ class Sweep:
         return self._loaded[scenario_id]
 
     def profile(self, profile_id: str) -> ChaosProfile:
-        """Load a chaos profile."""
-        return load_profile(profile_id, self._profile_folders)
+        """Load a chaos profile, once."""
+        if profile_id not in self._profiles:
+            self._profiles[profile_id] = load_profile(profile_id, self._profile_folders, self.actions)
+        return self._profiles[profile_id]
 
     def check(self) -> None:
         """Load every scenario, verifier and profile of the sweep; `UsageError` with all that is wrong with any of them."""
@@ -139,65 +165,69 @@ class Sweep:
             self._judges[scenario.spec.id] = load_verifier(scenario, self._verifiers)
         return self._judges[scenario.spec.id]
 
-    def live(self) -> _LiveStack:
-        """Bring the stack up if it isn't, and a service that died back, if the backend can.
+    def live(self) -> LiveStack:
+        """Return the stack, brought up if it isn't; see `StackUpkeep.live`."""
+        return self._stacks.live()
 
-        A stack that can't be revived, or may still be running what a run left behind, is replaced by a new one. One that
-        does not even start is not tried again for the next cell.
-        """
-        if self._start_error is not None:
-            raise self._start_error
-        if self._up is not None and not self._usable(self._up):
-            with suppress(StackError):
-                self._up.down()
-            self._up = None
-        if self._up is None:
-            self._up = self._start()
-        return self._up
-
-    def _usable(self, live: _LiveStack) -> bool:
-        """Bring back what died; tell whether the stack can serve the next cell."""
-        if live.busy and self.settings.backend != "external":
-            return False
-        try:
-            live.revive()
-        except StackError:
-            return False
-        return True
-
-    def _start(self) -> _LiveStack:
-        self._starts += 1
-        name = f"{self.sweep_id}-{self.worker}" + (f"-{self._starts}" if self._starts > 1 else "")
-        folder = self.settings.out / "stacks" / name
-        writable(folder)
-        try:
-            return _LiveStack(make_stack(self.settings, folder), folder)
-        except ExecGoError as error:
-            self._start_error = error
-            raise
+    def begin(self) -> None:
+        """Write down that the sweep began, or goes on; every process of it may do so."""
+        begin_sweep(self.settings.out, self.sweep_id, self.settings.backend, self.cells, self._owner)
 
     def run(self, cell: Cell) -> BenchmarkResult:
-        """Run one cell; see `run_cell` for what is raised and what is an outcome."""
+        """Run one cell; see `run_cell` for what is raised and what is an outcome.
+
+        In a sweep that goes on, a cell that was run to its end keeps its result, and a run that was cut short goes on; one that
+        can't is abandoned, and its cell run anew.
+        """
+        cut = None
+        if self.resumption is not None:
+            known = self.resumption.result(cell)
+            if known is not None:
+                return known
+            cut = self.resumption.take_over(cell)
+        self.begin()
+        try:
+            return run_cell(cell, self._parts(cell, self.live())) if cut is None else self.go_on(cell, cut)
+        except CannotGoOn as error:
+            abandon(error)
+            return run_cell(cell, self._parts(cell, self.live()))
+
+    def go_on(self, cell: Cell, run: InterruptedRun) -> BenchmarkResult:
+        """Go on with a run that was cut short, on a stack like the one that it had; `CannotGoOn` when there can't be one."""
+        try:
+            live = self._stacks.over(run.stack_folder)
+        except ExecGoError as error:
+            raise CannotGoOn(run.path, error) from error
+        return run_cell(cell, self._parts(cell, live), run)
+
+    def _parts(self, cell: Cell, live: LiveStack) -> RunParts:
         scenario = self.scenario(cell.scenario)
-        verifier = self.verifier(scenario)
-        live = self.live()
-        parts = RunParts(
+        profile = self.profile(cell.chaos)
+        linked = live.links is not None and self._needs_links(cell.scenario, cell.chaos)
+        return RunParts(
             sweep_id=self.sweep_id,
             out=self.settings.out,
             stack=live.stack,
-            endpoints=live.endpoints,
-            client=live.client,
+            endpoints=live.linked_endpoints if linked else live.endpoints,
+            client=live.linked if linked else live.client,
+            direct=live.direct,
             fixtures=live.fixtures,
             adapter=self.adapters[cell.framework],
             scenario=scenario,
-            verifier=verifier,
+            verifier=self.verifier(scenario),
             measure=measure,
             summarise=run_summary,
             abandon=live.abandon,
             shared=self.settings.backend == "external",
+            local=self.settings.backend != "external",
+            profile=profile,
+            actions=self.actions,
+            links=live.links if live.links is not None else {},
+            journal=live.journal,
+            worker=self.worker,
+            stack_folder=live.folder,
             versions=self.versions(cell),
         )
-        return run_cell(cell, parts)
 
     def versions(self, cell: Cell) -> dict[str, str]:
         """Return what ran: this project, Python, and the framework if it is installed."""
@@ -207,61 +237,13 @@ class Sweep:
 
     def close(self) -> None:
         """Take the stack down."""
-        if self._up is not None:
-            self._up.down()
-            self._up = None
+        self._stacks.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
-
-
-class _LiveStack:
-    """A stack that is up, and the clients that speak to it."""
-
-    def __init__(self, stack: Stack, folder: Path) -> None:
-        self.stack = stack
-        self.busy = False
-        started = time.monotonic()
-        self.endpoints: Endpoints = stack.up()
-        self.start_ms = (time.monotonic() - started) * 1000
-        write_atomic(folder / "start.json", dumps({"backend": stack.backend, "start_ms": round(self.start_ms, 3)}) + "\n")
-        self.client = KernelClient(self.endpoints.kernel, self.endpoints.token)
-        self.fixtures = FixturesClient(self.endpoints.fixtures)
-
-    def abandon(self, wire_ids: Sequence[str]) -> None:
-        """Take note that tasks of a run that gave up may still be running."""
-        self.busy = bool(wire_ids)
-
-    def revive(self) -> None:
-        """Restart what is not running, so that one cell's loss is not the next one's."""
-        if Capability.RESTART in self.stack.capabilities:
-            for row in self.stack.status():
-                if not row.running:
-                    self.stack.restart(row.service)
-
-    def down(self) -> None:
-        """Close the clients and take the stack down."""
-        self.client.close()
-        self.fixtures.close()
-        self.stack.down()
-
-
-def writable(folder: Path) -> None:
-    """Make sure that a folder exists and can be written to; `UsageError` if not."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".probe-{secrets.token_hex(4)}"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise UsageError(
-            "artifacts_folder_unusable",
-            f"can't write to {folder}: {error.strerror or error}",
-            "point --execgo-out at a folder that you may write to",
-        ) from error
 
 
 def write_summary(

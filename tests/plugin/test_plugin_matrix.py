@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from typing import Any
@@ -60,6 +61,7 @@ def test_what_a_run_leaves_behind_does_not_reach_the_next_one(project: Any, plan
 
 def test_a_runtime_that_dies_is_an_error_not_a_failed_plan(project: Any, plan: Any) -> None:
     text = (project.path / "scenarios/hello/scenario.yaml").read_text().replace("os.file,", "os.file, runtime.command,")
+    text += "recovery: {restarts: 0}\n"
     command = {"kind": "command", "program": "sleep", "args": ["60"]}
     project.scenario("hello", text=text, plan=plan({"id": "wait", "type": "runtime", "input": {"execution": command}}))
     project.pytester.makepyfile(
@@ -114,7 +116,8 @@ def test_a_passing_cell_leaves_its_evidence(project: Any) -> None:
     result.stdout.fnmatch_lines(["summary: var/runs/*"])
     (run,) = (path for path in (project.path / "var/runs").iterdir() if (path / "result.json").exists())
     assert {path.name for path in run.iterdir()} == {
-        "plan.json", "adapter_trace.json", "timeline.jsonl", "execgo_snapshots.jsonl", "result.json", "summary.md", "workspace",
+        "plan.json", "adapter_trace.json", "timeline.jsonl", "execgo_snapshots.jsonl", "history.jsonl", "result.json", "summary.md",
+        "workspace", "run.json", "checkpoints.sqlite",
     }  # fmt: skip
     (document,) = project.results()
     assert document["outcome"] == "passed"
@@ -175,11 +178,23 @@ def test_a_verifier_that_raises_is_an_error_not_a_failed_plan(project: Any) -> N
 
 
 def test_a_kernel_that_dies_is_an_error_naming_its_log_and_the_next_cell_runs(project: Any, plan: Any) -> None:
+    text = (project.path / "scenarios/hello/scenario.yaml").read_text() + "recovery: {restarts: 0}\n"
     once = "cd '${{ workspace }}' && mkdir killed && kill -9 $PPID"  # a restarted kernel runs it again, and lives
-    project.scenario("a_killer", plan=plan({"id": "kill", "type": "shell", "params": {"script": once}}))
+    project.scenario("a_killer", text=text, plan=plan({"id": "kill", "type": "shell", "params": {"script": once}}))
     result = project.run("-v")
     result.assert_outcomes(passed=1, errors=1)
     result.stdout.fnmatch_lines(["*the kernel died during the run*", "*kernel.log*"])
+
+
+def test_a_kernel_that_dies_is_brought_back_and_the_run_says_so(project: Any, plan: Any) -> None:
+    once = "cd '${{ workspace }}' && mkdir killed && kill -9 $PPID; true"
+    project.scenario("hello", plan=plan({"id": "kill", "type": "shell", "params": {"script": once}}))
+    project.run().assert_outcomes(passed=1)
+    (result,) = project.results()
+    assert result["metrics"]["restart_count"] == 1
+    (timeline,) = project.path.glob("var/runs/*/timeline.jsonl")
+    kinds = [json.loads(line)["event_type"] for line in timeline.read_text().splitlines()]
+    assert kinds.index("service_lost") < kinds.index("service_restarted") < kinds.index("verdict_reached")
 
 
 def test_a_stage_that_outlives_its_budget_fails_and_names_the_task(project: Any, plan: Any) -> None:

@@ -104,15 +104,26 @@ def test_a_scenario_file_elsewhere_is_told_where_scenarios_belong(project: Any) 
     result.stdout.fnmatch_lines(["*scenario.yaml: no scenario of this project*", "*scenarios live in*"])
 
 
-def test_a_profile_that_cannot_be_injected_skips_its_cells(project: Any) -> None:
+def storm(project: Any, fault: str) -> None:
+    """Give the project a chaos profile `storm` with one fault."""
     (project.path / "chaos").mkdir()
     (project.path / "chaos/storm.yaml").write_text(
-        "id: storm\ndescription: x\nrecovery_expectation: should_recover\n"
-        "faults: [{action: lightning, trigger: {phase: runtime}}]\n"
+        f"id: storm\ndescription: x\nrecovery_expectation: should_recover\nfaults:\n  - {fault}\n"
     )
+
+
+def test_a_profile_that_could_hit_nothing_skips_its_cells(project: Any) -> None:
+    storm(project, "{action: kill, target: kernel, trigger: {phase: submit, event: stage_started, stage_id: nowhere}}")
     result = project.run("--execgo-chaos=none,storm", "-rs")
     result.assert_outcomes(passed=1, skipped=1)
-    result.stdout.fnmatch_lines(["*lightning*"])
+    result.stdout.fnmatch_lines(["*fault 0 (kill kernel): it waits for stage 'nowhere', which the scenario's plan does not have*"])
+
+
+def test_a_profile_that_makes_no_sense_is_told_with_its_line(project: Any) -> None:
+    storm(project, "{action: lightning, target: kernel, trigger: {phase: runtime}}")
+    result = project.run("--execgo-chaos=none,storm")
+    assert result.ret != pytest.ExitCode.OK
+    result.stdout.fnmatch_lines(["*chaos/storm.yaml:5: $.faults[[]0[]].action: unknown action 'lightning'*"])
 
 
 def test_a_broken_scenario_file_is_a_collection_error_with_every_problem(project: Any) -> None:

@@ -187,6 +187,40 @@ def test_a_killed_service_refuses_connections_until_it_is_brought_back(
     assert answers(endpoints, service)
 
 
+@pytest.mark.parametrize("service", list(Service))
+def test_only_a_service_that_has_ended_is_revived(stack: Stack, endpoints: Endpoints, service: Service) -> None:
+    if Capability.RESTART not in stack.capabilities:
+        with pytest.raises(Unsupported, match=stack.backend):
+            stack.revive(service)
+        return
+    assert not stack.revive(service)
+    stack.pause(service)
+    assert not stack.revive(service)
+    stack.resume(service)
+    stack.kill(service)
+    assert stack.revive(service)
+    assert answers(endpoints, service)
+    assert running(stack, service)
+
+
+def test_effects_outlive_the_fixtures_service(stack: Stack, endpoints: Endpoints) -> None:
+    need(stack, Capability.KILL, Capability.RESTART)
+    body = json.dumps({"kind": "ticket", "payload": [1, None]}).encode()
+    key = {"Idempotency-Key": "outlives/1", "X-Execgo-Task": "outlives:stage:task:1", "X-Fencing-Token": "4"}
+    for _ in range(2):
+        request = urllib.request.Request(f"{endpoints.fixtures}/effects", body, key)
+        urllib.request.urlopen(request, timeout=10).close()
+        stack.kill(Service.FIXTURES)
+        stack.revive(Service.FIXTURES)
+    deliveries = call(endpoints, "/effects/deliveries?run=outlives/", url=endpoints.fixtures)["deliveries"]
+    assert [(one["outcome"], one["task"], one["token"]) for one in deliveries] == [
+        ("applied", "outlives:stage:task:1", 4),
+        ("repeated", "outlives:stage:task:1", 4),
+    ]
+    assert len({one["boot_id"] for one in deliveries}) == 2
+    assert [one["payload"] for one in call(endpoints, "/effects?run=outlives/", url=endpoints.fixtures)["effects"]] == [[1, None]]
+
+
 def test_a_paused_service_goes_on_where_it_was(stack: Stack, endpoints: Endpoints) -> None:
     need(stack, Capability.PAUSE)
     finished(endpoints, {"id": "before", "type": "noop"})

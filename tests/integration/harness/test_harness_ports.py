@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -75,3 +76,22 @@ def test_a_port_that_another_stack_reserved_is_taken() -> None:
         PortReservation(first.port)
     first.close()
     PortReservation(first.port).close()
+
+
+def test_a_port_whose_last_connections_linger_can_be_had_again() -> None:
+    reserved = PortReservation()
+    port = reserved.port
+    with bind(f"127.0.0.1:{port}", shared=True) as service:
+        service.listen()
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as caller:
+            answered, _ = service.accept()
+            answered.close()  # who closes first keeps the connection's end, for a minute
+            assert caller.recv(1) == b""
+    reserved.close()
+    lingering = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
+    assert [fields[3] for fields in lingering if fields[1].endswith(f":{port:04X}")] == ["06"]
+    for exclusive in (False, True):
+        PortReservation(port, exclusive_service=exclusive).close()
+    with bind(f"127.0.0.1:{port}", shared=True) as service:
+        service.listen()
+        assert connects(port)

@@ -63,10 +63,10 @@ def test_the_registered_verifier_judges(project: Path) -> None:
     assert "1 passed" in run_pytest(project, "--execgo-framework=mine")
 
 
-def test_the_framework_only_replays_and_faults_are_not_injected(project: Path) -> None:
+def test_the_framework_only_replays_and_its_run_gets_over_a_crash(project: Path) -> None:
     assert "1 skipped" in run_pytest(project, "--execgo-framework=mine", "--execgo-mode=live")
     assert load_profile_file(project / "chaos/kernel_crash.yaml").faults[0].action == "kill"
-    assert "1 skipped" in run_pytest(project, "--execgo-framework=mine", "--execgo-chaos=kernel_crash")
+    assert "1 passed" in run_pytest(project, "--execgo-framework=mine", "--execgo-chaos=kernel_crash")
 
 
 def test_every_field_is_on_the_page() -> None:

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from pytest_execgo.benchmark.metrics import measure
+from pytest_execgo.plan.fault import FaultRecord
+from pytest_execgo.plan.history import HistoryVerdict
 from pytest_execgo.plan.model import PlanStage, StandardPlan, Task, TaskGraph
 from pytest_execgo.plan.record import RunRecord, StageRecord
 from pytest_execgo.plan.result import RunMetrics
@@ -55,7 +57,18 @@ def good_record() -> RunRecord:
         known_hashes={"report": "aa", "patch": "bb"},
         prompt_tokens=100,
         completion_tokens=20,
+        progress_ns=[ms(10), ms(70), ms(90)],
+        faults=(FaultRecord(0, "kill", "runtime", True, fired_ns=ms(30), hit=True),),
+        expectation="should_recover",
+        recovered=True,
+        history=HistoryVerdict(outcome="valid", counts={"lost": 0, "duplicated": 0, "orphan": 0}),
+        stop_time_ms=4.0,
+        restarts=1,
     )
+
+
+def ms(milliseconds: int) -> int:
+    return milliseconds * 1_000_000
 
 
 GOOD = {
@@ -71,18 +84,19 @@ GOOD = {
     "timeout_count": 0,
     "runtime_failure_count": 0,
     "invalid_action_count": 0,
+    "recovery_success": 1.0,
+    "recovery_time_ms": 40.0,
+    "lost_count": 0,
+    "duplicate_count": 0,
+    "orphan_count": 0,
+    "wasted_task_count": 0,
+    "restart_count": 1,
+    "stop_time_ms": 4.0,
     "artifact_hash_match": 1.0,
     "prompt_tokens": 100,
     "completion_tokens": 20,
 }
-NEVER_IN_ONE_RUN = {
-    "recovery_success",
-    "recovery_time_ms",
-    "determinism_drift",
-    "lost_count",
-    "duplicate_count",
-    "orphan_count",
-}
+NEVER_IN_ONE_RUN = {"determinism_drift"}
 
 
 def first(record: RunRecord, replacement: TaskOutcome) -> None:
@@ -132,6 +146,23 @@ CAUSES: list[tuple[str, object, Callable[[RunRecord], object]]] = [
     ("runtime_failure_count", None, set_("stages", [])),
     ("invalid_action_count", 3, set_("invalid_actions", 3)),
     ("invalid_action_count", None, set_("plan_valid", None)),
+    ("recovery_success", 0.0, set_("recovered", False)),
+    ("recovery_success", None, set_("recovered", None)),
+    ("recovery_time_ms", 60.0, set_("progress_ns", [ms(10), ms(90)])),
+    ("recovery_time_ms", None, set_("progress_ns", [ms(10)])),
+    ("recovery_time_ms", None, set_("recovered", False)),
+    ("recovery_time_ms", None, set_("faults", (FaultRecord(0, "kill", "runtime", True, fired_ns=ms(30), hit=False),))),
+    ("lost_count", 2, set_("history", HistoryVerdict(outcome="invalid", counts={"lost": 2}))),
+    ("lost_count", None, set_("history", None)),
+    ("duplicate_count", 1, set_("history", HistoryVerdict(outcome="invalid", counts={"duplicated": 1}))),
+    ("orphan_count", 3, set_("history", HistoryVerdict(outcome="invalid", counts={"orphan": 3}))),
+    ("orphan_count", None, set_("history", HistoryVerdict(outcome="unknown"))),
+    ("wasted_task_count", 2, lambda record: setattr(record.stages[0], "superseded", True)),
+    ("wasted_task_count", 5, set_("wasted_before", 5)),
+    ("wasted_task_count", None, set_("stages", [])),
+    ("restart_count", 3, set_("restarts", 3)),
+    ("restart_count", None, set_("stages", [])),
+    ("stop_time_ms", None, set_("stop_time_ms", None)),
     ("artifact_hash_match", 0.5, lambda record: record.artifact_hashes.update(patch="cc")),
     ("artifact_hash_match", 0.5, lambda record: record.artifact_hashes.update(patch=None)),
     ("artifact_hash_match", 0.0, set_("artifact_hashes", {})),

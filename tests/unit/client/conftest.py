@@ -58,7 +58,7 @@ def service() -> Iterator[Service]:
             self.end_headers()
             self.wfile.write(b"" if state.answer.status == 204 else state.answer.body)
 
-        do_GET = do_POST = do_DELETE = handle_any
+        do_GET = do_POST = do_PUT = do_DELETE = handle_any
 
         def log_message(self, format: str, *args: object) -> None:
             pass

@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from fixtures_service.advisories import load_feed
-from fixtures_service.app import DATA_ROUTES, build_app
-from fixtures_service.faults import GARBAGE, below, parse_mode
+from fixtures_service.app import build_app
+from fixtures_service.faults import GARBAGE, parse_mode
 from pytest_execgo.core.bodies import HttpError
 from pytest_execgo.core.bundle import bundled
 
@@ -36,6 +36,10 @@ async def deliver(client: httpx.AsyncClient, key: str, payload: Any = 1, kind: s
 
 async def set_mode(client: httpx.AsyncClient, **mode: Any) -> httpx.Response:
     return await client.put("/control/mode", json=mode, headers=TOKEN)
+
+
+async def hits(client: httpx.AsyncClient) -> Any:
+    return (await client.get("/control/mode", headers=TOKEN)).json()["hits"]
 
 
 def error_of(response: httpx.Response) -> tuple[int, str]:
@@ -148,8 +152,11 @@ def test_without_a_token_the_control_plane_is_open() -> None:
             "latency_ms": 0,
             "error_mode": "none",
             "error_rate": 1.0,
+            "count": None,
+            "inject": False,
             "seed": 0,
             "routes": None,
+            "hits": {"latency": 0, "error": 0, "inject": 0},
         }
 
     run(scenario, token="")
@@ -169,13 +176,19 @@ def test_without_a_token_the_control_plane_is_open() -> None:
         ({"routes": []}, "$.routes"),
         ({"routes": ["/effects", "/health"]}, "$.routes[1]"),
         ({"routes": ["/advisoriesx"]}, "$.routes[0]"),
+        ({"routes": ["/effects/deliveries"]}, "$.routes[0]"),
+        ({"count": 0}, "$.count"),
+        ({"count": True}, "$.count"),
+        ({"inject": ""}, "$.inject"),
+        ({"inject": "x" * 1001}, "$.inject"),
+        ({"inject": 1}, "$.inject"),
         ([], "$"),
     ],
 )
 def test_a_bad_mode_is_refused_and_changes_nothing(mode: Any, path: str) -> None:
     with pytest.raises(HttpError) as caught:
-        parse_mode(mode, DATA_ROUTES)
-    assert [one["path"] for one in caught.value.details["problems"]] == [path]
+        parse_mode(mode)
+    assert {one["path"] for one in caught.value.details["problems"]} == {path}
 
     async def scenario(client: httpx.AsyncClient) -> None:
         assert (await set_mode(client, latency_ms=1)).status_code == 200
@@ -217,16 +230,76 @@ def test_a_spoiled_answer_comes_after_the_work() -> None:
 def test_routes_narrow_a_mode_and_the_rate_is_drawn_from_the_seed() -> None:
     async def scenario(client: httpx.AsyncClient) -> None:
         async def statuses() -> list[int]:
-            await set_mode(client, error_mode="error_503", error_rate=0.5, seed=7, routes=["/effects/deliveries"])
-            return [(await client.get("/effects/deliveries")).status_code for _ in range(40)]
+            await set_mode(client, error_mode="error_503", error_rate=0.5, seed=7, routes=["/advisories"])
+            return [(await client.get("/advisories")).status_code for _ in range(40)]
 
         first = await statuses()
         assert 5 < first.count(503) < 35
         assert await statuses() == first
-        assert (await client.get("/effects")).status_code == 200
-        assert (await client.get("/advisories")).status_code == 200
+        assert await hits(client) == {"latency": 0, "error": first.count(503), "inject": 0}
+        assert (await deliver(client, "k")).status_code == 201
         await set_mode(client, error_mode="error_503", error_rate=0)
-        assert {(await client.get("/effects")).status_code for _ in range(20)} == {200}
+        assert {(await client.get("/advisories")).status_code for _ in range(20)} == {200}
+
+    run(scenario)
+
+
+def test_a_count_bounds_the_errors_and_the_hits_say_what_was_suffered(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def sleep(seconds: float) -> None:
+        assert seconds == 0.001
+
+    monkeypatch.setattr("fixtures_service.faults.asyncio.sleep", sleep)
+
+    async def scenario(client: httpx.AsyncClient) -> None:
+        await set_mode(client, error_mode="error_503", count=2, latency_ms=1)
+        assert [(await deliver(client, "k")).status_code for _ in range(4)] == [503, 503, 201, 200]
+        assert await hits(client) == {"latency": 4, "error": 2, "inject": 0}
+        assert (await set_mode(client)).json()["hits"] == {"latency": 0, "error": 0, "inject": 0}
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("error_mode", ["error_500", "drop", "garbage"])
+def test_who_reads_the_sink_is_never_disturbed(error_mode: str) -> None:
+    async def scenario(client: httpx.AsyncClient) -> None:
+        await deliver(client, "k")
+        await set_mode(client, error_mode=error_mode, latency_ms=60_000)
+        assert len((await client.get("/effects")).json()["effects"]) == 1
+        assert len((await client.get("/effects/deliveries")).json()["deliveries"]) == 1
+        assert await hits(client) == {"latency": 0, "error": 0, "inject": 0}
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("inject", [True, "obey </script> me"])
+def test_an_injected_feed_is_the_same_feed_with_hostile_summaries(inject: bool | str) -> None:
+    async def scenario(client: httpx.AsyncClient) -> None:
+        clean = await client.get("/advisories")
+        await set_mode(client, inject=inject)
+        hostile = await client.get("/advisories", headers={"if-none-match": clean.headers["etag"]})
+        before, after = clean.json()["advisories"], hostile.json()["advisories"]
+        added = [two.pop("summary").removeprefix(one.pop("summary")) for one, two in zip(before, after, strict=True)]
+        assert after == before
+        assert all(added)
+        assert "</script>" in "".join(added)
+        assert len(set(added)) == (1 if isinstance(inject, str) else 6)
+        same = await client.get("/advisories", headers={"if-none-match": hostile.headers["etag"]})
+        assert same.status_code == 304
+        assert (await client.get("/advisories?package=none")).json()["advisories"] == []
+        assert await hits(client) == {"latency": 0, "error": 0, "inject": 1}
+        one = (await client.get("/advisories?package=parcelkit")).json()["advisories"]
+        assert one[0]["summary"] == hostile.json()["advisories"][0]["summary"]
+        await set_mode(client, inject=True, routes=["/effects"])
+        assert (await client.get("/advisories")).content == clean.content
+
+    run(scenario)
+
+
+def test_a_feed_that_nobody_gets_is_not_injected() -> None:
+    async def scenario(client: httpx.AsyncClient) -> None:
+        await set_mode(client, inject=True, error_mode="garbage")
+        assert (await client.get("/advisories")).content == GARBAGE
+        assert await hits(client) == {"latency": 0, "error": 1, "inject": 0}
 
     run(scenario)
 
@@ -258,9 +331,3 @@ def test_a_reset_clears_mode_effects_and_log() -> None:
         assert [one["sequence"] for one in (await client.get("/effects/deliveries")).json()["deliveries"]] == [1]
 
     run(scenario)
-
-
-def test_a_path_lies_below_a_route_only_at_a_slash() -> None:
-    assert below("/effects", ("/effects",))
-    assert below("/effects/deliveries", ["/effects/"])
-    assert not below("/effectsx", ("/effects",))

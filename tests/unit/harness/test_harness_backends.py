@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -31,7 +33,9 @@ def test_each_backend_is_a_stack(tmp_path: Path) -> None:
 
 def test_nothing_is_anywhere_before_up(tmp_path: Path) -> None:
     stack = EmbeddedStack(tmp_path / "stack")
-    for act in (stack.endpoints, lambda: stack.kill(Service.KERNEL), lambda: stack.restart(Service.RUNTIME)):
+    acts: list[Callable[[], object]] = [stack.endpoints]
+    acts += [partial(act, Service.RUNTIME) for act in (stack.kill, stack.restart, stack.revive, stack.pause, stack.resume)]
+    for act in acts:
         with pytest.raises(StackError, match="the embedded stack is not up"):
             act()
     assert stack.status() == []
@@ -91,7 +95,7 @@ def test_external_refuses_what_is_not_a_url(url: str) -> None:
 def test_external_can_do_nothing() -> None:
     stack = ExternalStack(URL, URL, URL)
     assert stack.capabilities == frozenset()
-    for act in (stack.restart, stack.kill, stack.pause, stack.resume, stack.limit, stack.logs):
+    for act in (stack.restart, stack.revive, stack.kill, stack.pause, stack.resume, stack.limit, stack.logs):
         with pytest.raises(Unsupported, match="external backend can't"):
             act(Service.KERNEL)
     with pytest.raises(StackError, match="not checked yet"):

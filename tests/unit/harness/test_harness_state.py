@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from pytest_execgo.core.errors import ExecGoError
-from pytest_execgo.harness.state import HarnessState, ProcessIdentity, ServiceRecord
+from pytest_execgo.core.process_identity import ProcessIdentity
+from pytest_execgo.harness.state import HarnessState, ServiceRecord
 from pytest_execgo.plan.stack import Service, ServiceStatus
 
 

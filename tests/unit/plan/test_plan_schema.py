@@ -47,7 +47,7 @@ SCENARIO = {
 CHAOS = {
     "id": "x",
     "description": "d",
-    "faults": [{"action": "kill", "trigger": {"phase": "runtime", "occurrence": 2}, "probability": 0.5}],
+    "faults": [{"action": "kill", "target": "kernel", "trigger": {"phase": "runtime", "occurrence": 2}, "probability": 0.5}],
 }
 
 GOOD: dict[str, dict[str, Any]] = {
@@ -128,8 +128,11 @@ BAD: list[tuple[str, dict[str, Any]]] = [
     ("submit_policy", {"poll_interval_ms": 0}),
     ("scenario", {"prompt_pack": {"system": "s"}}),
     ("scenario", {"allowed_tools": []}),
-    ("chaos", {"faults": [{"action": "kill", "trigger": {"phase": "lunch"}}]}),
-    ("chaos", {"faults": [{"action": "kill", "trigger": {"phase": "plan", "occurrence": 0}}]}),
+    ("chaos", {"faults": [{"action": "kill", "target": "kernel", "trigger": {"phase": "lunch"}}]}),
+    ("chaos", {"faults": [{"action": "kill", "target": "kernel", "trigger": {"phase": "plan", "occurrence": 0}}]}),
+    ("chaos", {"faults": [{"action": "kill", "trigger": {"phase": "plan"}}]}),
+    ("chaos", {"faults": [{"action": "kill", "target": "kernel", "trigger": {"phase": "plan"}, "probability": 1.5}]}),
+    ("chaos", {"recovery_expectation": "should_recove"}),
     ("execution_request", {"language": "perl"}),
 ]
 

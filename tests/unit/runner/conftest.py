@@ -12,23 +12,27 @@ from typing import Any
 import pytest
 
 from pytest_execgo.adapters.replay import ReplayAdapter
-from pytest_execgo.client.kernel import KernelUnreachable
+from pytest_execgo.client.kernel import KernelRefused, KernelUnreachable
+from pytest_execgo.core.errors import StackError
 from pytest_execgo.observability.stream import EventStream
 from pytest_execgo.plan.cell import Cell
+from pytest_execgo.plan.chaos import ChaosProfile
 from pytest_execgo.plan.event import TimelineEvent
 from pytest_execgo.plan.events import Stamped
 from pytest_execgo.plan.model import PlanStage, PromptPack
 from pytest_execgo.plan.record import RunRecord
 from pytest_execgo.plan.result import BenchmarkResult, RunMetrics
-from pytest_execgo.plan.scenario import EffectBudget, PromptFiles, ScenarioSpec
+from pytest_execgo.plan.scenario import EffectBudget, PromptFiles, RecoveryPolicy, ScenarioSpec
 from pytest_execgo.plan.stack import Capability, Endpoints, Service, ServiceStatus
 from pytest_execgo.plan.verdict import TaskOutcome, Verdict
-from pytest_execgo.runner.run import RunParts, run_cell
+from pytest_execgo.runner.parts import UNDISTURBED, RunParts
+from pytest_execgo.runner.run import run_cell
 from pytest_execgo.runner.stage import StageRunner
 from pytest_execgo.scenarios.model import Scenario
 
 CELL = Cell("demo", "langgraph", "replay", "none")
-UNPLANNED = frozenset({"execgo_snapshots.jsonl", "result.json", "summary.md", "timeline.jsonl", "workspace"})
+WORKING = frozenset({"checkpoints.sqlite", "run.json", "workspace"})
+UNPLANNED = WORKING | {"execgo_snapshots.jsonl", "history.jsonl", "result.json", "summary.md", "timeline.jsonl"}
 REJECTED = UNPLANNED | {"adapter_trace.json"}
 PLANNED = REJECTED | {"plan.json"}
 FIXTURES_URL = "http://fixtures.test:1"
@@ -36,7 +40,10 @@ FIXTURES_URL = "http://fixtures.test:1"
 
 @dataclass
 class Kernel:
-    """A kernel where every task succeeds at once, except as `envelopes` tells by plan id. `down` stops it from answering."""
+    """A kernel where every task succeeds at once, except as `envelopes` tells by plan id, or by `id:attempt`.
+
+    `down` stops it from answering.
+    """
 
     envelopes: dict[str, dict[str, Any]] = field(default_factory=dict)
     submitted: list[list[dict[str, Any]]] = field(default_factory=list)
@@ -54,8 +61,12 @@ class Kernel:
 
     def task(self, task_id: str) -> dict[str, Any]:
         self.health()
-        sent = next(task for graph in self.submitted for task in graph if task["id"] == task_id)
-        told = self.envelopes.get(task_id.split(":")[2], {})
+        known = (task for graph in self.submitted for task in graph if task["id"] == task_id and task_id not in self.deleted)
+        sent = next(known, None)
+        if sent is None:
+            raise KernelRefused("refused", "task not found", status_code=404)
+        _, _, task, attempt = task_id.split(":")
+        told = self.envelopes.get(f"{task}:{attempt}") or self.envelopes.get(task, {})
         return {**sent, "status": "success", "result": {"ok": True}, **told}
 
     def capabilities(self) -> frozenset[str]:
@@ -79,6 +90,9 @@ class Effects:
     def applied_effects(self, run: str | None = None) -> int:
         return self.counts.pop(0) if len(self.counts) > 1 else self.counts[0]
 
+    def deliveries(self, run: str | None = None) -> list[dict[str, Any]]:
+        return []
+
 
 @dataclass
 class Stack:
@@ -91,6 +105,9 @@ class Stack:
         return [
             ServiceStatus(Service.KERNEL, self.running, "http://kernel.test", exit_code=None if self.running else -9, log=self.log)
         ]
+
+    def revive(self, service: Service) -> bool:
+        raise StackError("not_revived", f"the {service} can't be started")
 
     def logs(self, service: Service, *, tail: int = 50) -> str:
         assert Capability.LOGS in self.capabilities
@@ -121,6 +138,13 @@ def kernel() -> Kernel:
     return Kernel()
 
 
+class Once:
+    """No patience at all."""
+
+    def through(self, call: Callable[[], Any], stage_id: str) -> Any:
+        return call()
+
+
 @pytest.fixture
 def stages(tmp_path: Path, kernel: Kernel, listener: Listener) -> StageRunner:
     """A runner of stages on the fake kernel, with the workspace `tmp_path`."""
@@ -128,6 +152,8 @@ def stages(tmp_path: Path, kernel: Kernel, listener: Listener) -> StageRunner:
     return StageRunner(
         run_id="run-1",
         client=kernel,  # type: ignore[arg-type]
+        patience=Once(),
+        going=lambda ids: None,
         stream=EventStream([listener]),
         record=RunRecord(workspace=tmp_path),
         values=values,
@@ -192,6 +218,12 @@ class World:
     plan: dict[str, Any] = field(default_factory=lambda: json.loads(json.dumps(PLAN)))
     expected: dict[str, Any] = field(default_factory=dict)
     max_effects: int = 0
+    profile: ChaosProfile = UNDISTURBED
+    actions: dict[str, Any] = field(default_factory=dict)
+    allowed_tools: list[str] = field(default_factory=lambda: ["os.noop"])
+    deadline_ms: int | None = None
+    watchers: tuple[Any, ...] = ()
+    recovery: RecoveryPolicy = field(default_factory=lambda: RecoveryPolicy(budget_ms=50))
     records: list[RunRecord] = field(default_factory=list)
 
     @property
@@ -213,9 +245,11 @@ class World:
             objective="do it",
             prompt_pack=PromptFiles(system="s", user="u"),
             verifier="judge",
-            allowed_tools=["os.noop"],
+            allowed_tools=self.allowed_tools,
+            deadline_ms=self.deadline_ms,
             effect_budget=EffectBudget(max_tasks=5, max_effects=self.max_effects),
             artifacts={"report": "out/report.json"},
+            recovery=self.recovery,
             reference_plan="plan.json",
         )
         file = folder / "scenario.yaml"
@@ -228,6 +262,7 @@ class World:
             stack=self.stack,  # type: ignore[arg-type]
             endpoints=Endpoints("http://kernel.test", "http://runtime.test", FIXTURES_URL),
             client=self.kernel,  # type: ignore[arg-type]
+            direct=self.kernel,  # type: ignore[arg-type]
             fixtures=self.effects,  # type: ignore[arg-type]
             adapter=self.adapter,
             scenario=self.scenario(),
@@ -235,7 +270,9 @@ class World:
             measure=self.measure,
             summarise=lambda result, rows: f"# {result.outcome}, {len(rows)} events\n",
             versions={"python": "3.11"},
-            watchers=(self.listener,),
+            watchers=(self.listener, *self.watchers),
+            profile=self.profile,
+            actions=self.actions,
         )
 
     def run(self, cell: Cell = CELL, *, planned: bool = True, rejected: bool = False) -> BenchmarkResult:
@@ -245,7 +282,7 @@ class World:
         files = REJECTED if rejected else PLANNED if planned else UNPLANNED
         assert {path.name for path in folder.iterdir()} == files, "nothing is missing and nothing is partial"
         assert BenchmarkResult.model_validate_json((folder / "result.json").read_bytes()) == result
-        assert set(result.artifacts.files) == files - {"workspace", "result.json", "summary.md"}
+        assert set(result.artifacts.files) == files - WORKING - {"result.json", "summary.md"}
         for name, sha256 in result.artifacts.files.items():
             assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == sha256, name
         lines = (folder / "timeline.jsonl").read_text("utf-8").splitlines()

@@ -14,15 +14,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_execgo.adapters.catalogue import load_adapters
+from pytest_execgo.chaos.network.links import LEGS
 from pytest_execgo.core.errors import UsageError
+from pytest_execgo.harness.embedded import EmbeddedStack
+from pytest_execgo.harness.external import ExternalStack
+from pytest_execgo.harness.native import NativeStack
 from pytest_execgo.plan.cell import Cell
 from pytest_execgo.plan.chaos import ChaosProfile
 from pytest_execgo.plan.model import PromptPack
 from pytest_execgo.plan.scenario import PromptFiles, ScenarioSpec
+from pytest_execgo.plan.stack import Stack
 from pytest_execgo.scenarios.model import Scenario
-from pytest_execgo.wiring.matrix import Axes, PlannedCell, describe, exclusion, expand, select, selector
+from pytest_execgo.wiring.matrix import (
+    CAPABILITIES,
+    Axes,
+    PlannedCell,
+    describe,
+    exclusion,
+    expand,
+    select,
+    selector,
+    surroundings,
+)
 from pytest_execgo.wiring.options import effective
-from pytest_execgo.wiring.settings import Settings
+from pytest_execgo.wiring.settings import BACKENDS, Settings
 
 KNOWN = Axes(("codegen", "chain"), ("langgraph", "crewai"), ("replay", "live"), ("none", "restart"))
 NAMES = st.text("abz019._-", min_size=1, max_size=8)
@@ -172,12 +187,14 @@ def scenario(*allowed: str) -> Scenario:
         allowed_chaos=list(allowed),
         reference_plan="p",
     )
-    return Scenario(spec, Path(), Path(), PromptPack(), {}, {}, None, "")
+    plan = {"stages": [{"stage_id": "only", "task_graph": {"tasks": [{"id": "t", "type": "noop"}]}}]}
+    return Scenario(spec, Path(), Path(), PromptPack(), {}, plan, None, "")
 
 
 def profile(name: str) -> ChaosProfile:
-    fault = {"action": "restart", "trigger": {"phase": "runtime"}}
-    return ChaosProfile.model_validate({"id": name, "description": "", "faults": [] if name in ("none", "calm") else [fault]})
+    targets = {"storm": ["kernel"], "drought": ["kernel", "runtime"]}.get(name, [])
+    faults = [{"action": "restart", "target": target, "trigger": {"phase": "runtime"}} for target in targets]
+    return ChaosProfile.model_validate({"id": name, "description": "", "faults": faults})
 
 
 CELL = Cell("codegen", "crewai", "replay", "none")
@@ -193,15 +210,50 @@ CELL = Cell("codegen", "crewai", "replay", "none")
         (replace(CELL, chaos="calm"), ("a", "b"), "scenario 'codegen' does not allow chaos profile 'calm' (allowed: a, b)"),
         (replace(CELL, chaos="calm"), (), "scenario 'codegen' does not allow chaos profile 'calm' (allowed: none)"),
         (replace(CELL, mode="live"), ("all",), "live planning with crewai is not part of this version; use --execgo-mode replay"),
+        (replace(CELL, chaos="storm"), ("all",), None),
         (
-            replace(CELL, chaos="storm"),
+            replace(CELL, chaos="drought"),
             ("all",),
-            "chaos profile 'storm' needs what can't be injected here: restart",
+            "chaos profile 'drought', fault 1 (restart runtime): no task of the scenario's plan runs in the runtime",
         ),
     ],
 )
 def test_a_cell_that_can_not_run_is_excluded_with_its_reason(cell: Cell, allowed: tuple[str, ...], reason: str | None) -> None:
     assert exclusion(cell, scenario(*allowed), load_adapters(), profile) == reason
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_what_a_backend_can_do_decides_what_can_be_injected(backend: str) -> None:
+    reason = exclusion(replace(CELL, chaos="storm"), scenario("all"), load_adapters(), profile, backend=backend)
+    ours = backend != "external"
+    assert reason == (None if ours else "chaos profile 'storm', fault 0 (restart kernel): the backend can't restart a service")
+    near = surroundings(scenario("all"), backend)
+    assert near.local == ours
+    assert near.links == (frozenset(LEGS) if ours else {"client-kernel"})
+
+
+def test_a_backend_is_known_to_do_what_its_stack_does(tmp_path: Path) -> None:
+    stacks: dict[str, Stack] = {
+        "embedded": EmbeddedStack(tmp_path),
+        "native": NativeStack(Path(sys.executable), tmp_path),
+        "external": ExternalStack("http://127.0.0.1:1", "http://127.0.0.1:2", "http://127.0.0.1:3"),
+    }
+    assert {name: stack.capabilities for name, stack in stacks.items()} == CAPABILITIES
+
+
+def test_actions_of_ones_own_are_asked(tmp_path: Path) -> None:
+    class Never:
+        targets = frozenset({"kernel"})
+
+        def problems(self, fault: object) -> list[str]:
+            return []
+
+        def unusable(self, fault: object, near: object) -> str:
+            return "never"
+
+    own: Any = {"restart": Never()}
+    reason = exclusion(replace(CELL, chaos="storm"), scenario("all"), load_adapters(), profile, actions=own)
+    assert reason == "chaos profile 'storm', fault 0 (restart kernel): never"
 
 
 def test_a_matrix_is_described_line_by_line_with_a_count() -> None:

@@ -14,6 +14,7 @@ def test_without_anything_given_every_option_has_its_default() -> None:
     assert {name: value for name, value in values.items() if value} == {
         **{"scenario": "all", "framework": "all", "mode": "replay", "chaos": "none"},
         **{"repeat": "1", "backend": "embedded", "out": "var/runs"},
+        **{"temperature": "0", "max-tokens": "4096", "model-timeout": "60"},
     }
 
 
@@ -34,8 +35,8 @@ def test_the_names_of_an_option() -> None:
     assert by_name["runtime-url"].variable == "PYTEST_EXECGO_RUNTIME_URL"
     assert by_name["runtime-url"].dest == "execgo_runtime_url"
     assert len(by_name) == len(OPTIONS)
-    assert {name for name, option in by_name.items() if not option.in_ini} == {"dry-run", "cell"}
-    assert {name for name, option in by_name.items() if option.kind == "flag"} == {"matrix", "dry-run"}
+    assert {name for name, option in by_name.items() if not option.in_ini} == {"dry-run", "cell", "resume"}
+    assert {name for name, option in by_name.items() if option.kind == "flag"} == {"matrix", "dry-run", "resume"}
 
 
 def test_a_flag_is_true_when_it_is_given_and_open_when_it_is_not() -> None:

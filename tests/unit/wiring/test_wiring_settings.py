@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pytest_execgo.plan.provider import ModelChoice
 
 from pytest_execgo.core.errors import UsageError
 from pytest_execgo.wiring.options import effective
@@ -36,7 +37,10 @@ def test_the_defaults() -> None:
         runtime_url=None,
         fixtures_url=None,
         token=None,
+        provider=None,
+        model=ModelChoice(),
         out=ROOT / "var" / "runs",
+        resume=False,
     )
 
 
@@ -50,6 +54,7 @@ def test_lists_lose_blanks_and_repetitions_but_not_their_order() -> None:
 def test_what_is_true(text: str) -> None:
     assert parse(matrix=text).matrix
     assert parse(dry_run=text).dry_run
+    assert parse(resume=text).resume
 
 
 @pytest.mark.parametrize("text", ["", "0", "false", "FALSE", "No", "off"])
@@ -65,12 +70,20 @@ def test_numbers_and_places() -> None:
     assert parse(out="x").out == ROOT / "x"
 
 
+def test_the_model() -> None:
+    settings = parse(provider="openai", model=" gpt ", temperature="0.7", max_tokens="10", model_timeout="5")
+    assert (settings.provider, settings.model) == ("openai", ModelChoice("gpt", 0.7, 10, 5_000))
+
+
 @pytest.mark.parametrize(
     ("option", "value", "right"),
     [
         *(("matrix", value, "use true or false") for value in ("maybe", "2", " ")),
         ("dry-run", "ja", "use true or false"),
         *(("repeat", value, "from 1 to 10000") for value in ("0", "-1", "10001", "1.5", "x", "1e3", "9" * 5000)),
+        *(("temperature", value, "from 0 to 2") for value in ("-0.1", "2.1", "warm", "nan")),
+        *(("max_tokens", value, "from 1 to 10000000") for value in ("0", "many")),
+        *(("model_timeout", value, "from 1 to 3600") for value in ("0", "1.5", "3601")),
         *(("seed", value, "from 0 to 9223372036854775807") for value in ("-1", "x", str(2**63), "0x10")),
     ],
 )
@@ -78,7 +91,7 @@ def test_a_bad_value_is_told_with_its_option_and_what_is_allowed(option: str, va
     with pytest.raises(UsageError) as refused:
         parse(**{option: value})
     assert refused.value.code == "bad_value"
-    assert refused.value.message.startswith(f"{option}: {value!r} ")
+    assert refused.value.message.startswith(f"{option.replace('_', '-')}: {value!r} ")
     assert right in refused.value.hint
 
 

@@ -1,0 +1,114 @@
+"""`sweeps/<sweep_id>/sweep.json`: what a sweep is, who is at it, whether anything of it is left to do."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
+
+from pytest_execgo.core.errors import UsageError
+from pytest_execgo.core.files import write_atomic
+from pytest_execgo.core.jsonio import digest, dumps, read_json
+from pytest_execgo.core.process_identity import ProcessIdentity
+from pytest_execgo.observability.clock import rfc3339
+from pytest_execgo.plan.base import Document, Name
+from pytest_execgo.plan.cell import Cell
+from pytest_execgo.wiring.alone import alone_in
+
+SWEEP = "sweep.json"
+
+
+class SweepFile(Document):
+    """What `sweeps/<sweep_id>/sweep.json` says from a sweep's start on. `finished_at` is there when nothing of it is left to do.
+
+    `digest` identifies its cells; `owner` is the process that reports it: pytest's controller, or the command line's.
+    """
+
+    schema_version: Literal[1] = 1
+    sweep_id: Name
+    started_at: str
+    backend: str
+    cells: int
+    digest: str
+    owner: ProcessIdentity
+    finished_at: str | None = None
+
+
+def begin_sweep(out: Path, sweep_id: str, backend: str, cells: Sequence[Cell], owner: int | None = None) -> None:
+    """Write down that a sweep began, or that it goes on, in the process `owner` (default: this one).
+
+    Every process of a sweep may call this; only the first call of each owner changes anything. `UsageError` when another one
+    is at it.
+    """
+    folder = out / "sweeps" / sweep_id
+    folder.mkdir(parents=True, exist_ok=True)
+    identity = ProcessIdentity.of(os.getpid() if owner is None else owner)
+    with alone_in(folder):
+        earlier = read_sweep_file(folder)
+        if earlier is not None and earlier.owner == identity:
+            return
+        if earlier is not None and _somebody_else(earlier.owner):
+            said = f"process {earlier.owner.pid} is at sweep {sweep_id}"
+            raise UsageError("sweep_in_use", said, "let it end, or leave --execgo-resume out for a new sweep")
+        started_at = earlier.started_at if earlier is not None else rfc3339()
+        _write_sweep(
+            folder,
+            SweepFile(
+                sweep_id=sweep_id,
+                started_at=started_at,
+                backend=backend,
+                cells=len(cells),
+                digest=cells_digest(cells),
+                owner=identity,
+            ),
+        )
+
+
+def finish_sweep(out: Path, sweep_id: str) -> None:
+    """Write down that nothing of a sweep is left to do."""
+    folder = out / "sweeps" / sweep_id
+    if not (folder / SWEEP).exists():  # nothing of it was run
+        return
+    with alone_in(folder):
+        sweep = read_sweep_file(folder)
+        if sweep is not None:
+            _write_sweep(folder, sweep.model_copy(update={"finished_at": rfc3339()}))
+
+
+def unfinished_sweep(out: Path) -> SweepFile | None:
+    """Return the latest sweep that was cut short: begun, not finished, and nobody is at it; None if there is none."""
+    for folder in sorted((out / "sweeps").glob("*/"), reverse=True):  # a sweep's id begins with the time of its start
+        sweep = read_sweep_file(folder)
+        if sweep is not None and sweep.finished_at is None and not _somebody_else(sweep.owner):
+            return sweep
+    return None
+
+
+def read_sweep_file(folder: Path) -> SweepFile | None:
+    """Read `sweep.json` from a sweep's folder; None if there is none, `UsageError` names one that can't be understood."""
+    file = folder / SWEEP
+    if not file.exists():
+        return None
+    try:
+        return SweepFile.model_validate(read_json(file))
+    except ValidationError as error:
+        first = error.errors()[0]
+        said = f"{file}: {'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise UsageError("bad_sweep_file", said, "another version of pytest-execgo may have written it") from error
+
+
+def cells_digest(cells: Sequence[Cell]) -> str:
+    """Identify a set of cells."""
+    return digest(sorted({cell.cell_id for cell in cells}))
+
+
+def _somebody_else(owner: ProcessIdentity) -> bool:
+    """Tell whether another process is at it; this one has at most one sweep going, so one of its own is over."""
+    return owner.pid != os.getpid() and owner.alive()
+
+
+def _write_sweep(folder: Path, sweep: SweepFile) -> None:
+    write_atomic(folder / SWEEP, dumps(sweep.model_dump(mode="json"), indent=2) + "\n")
