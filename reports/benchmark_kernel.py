@@ -73,6 +73,11 @@ class Kernel:
     port: int
     start_ms: float
 
+    def cpu_us(self) -> float:
+        """Return the CPU time that the kernel's threads have taken so far, in microseconds; a busy machine hardly changes it."""
+        spent = (path.read_text().split()[0] for path in Path(f"/proc/{self.process.pid}/task").glob("*/schedstat"))
+        return sum(map(int, spent)) / 1000
+
     def rss_mb(self) -> float:
         """Return the resident memory of the kernel and its children, in MB."""
         return sum(_rss(pid) for pid in [self.process.pid, *_children(self.process.pid)])
@@ -143,8 +148,11 @@ def fan(count: int, name: str) -> list[Task]:
     return [{"id": f"{name}-first", "type": "noop"}, *middle, last]
 
 
-def graph_ms(client: Client, tasks: list[Task]) -> float:
-    """Return ms from the POST until the kernel counts every task as succeeded."""
+def graph_ms(client: Client, tasks: list[Task]) -> tuple[float, float]:
+    """Return ms from the POST until the kernel counts every task as succeeded, and until a GET shows the last one so.
+
+    A kernel that shows an end only once it is on disk is quiet again by then, and the next figure is not its backlog.
+    """
     wanted = client.finished() + len(tasks)
     started = time.perf_counter()
     client.call("POST", "/tasks", {"tasks": tasks})
@@ -152,10 +160,13 @@ def graph_ms(client: Client, tasks: list[Task]) -> float:
         if time.perf_counter() - started > _PATIENCE:
             raise RuntimeError(f"{len(tasks)} tasks not done within {_PATIENCE:g} s")
         time.sleep(_TICK)
-    return (time.perf_counter() - started) * 1000
+    counted = (time.perf_counter() - started) * 1000
+    while client.call("GET", f"/tasks/{tasks[-1]['id']}")["status"] in ("pending", "running"):
+        time.sleep(_TICK)
+    return counted, (time.perf_counter() - started) * 1000
 
 
-def round_trip_ms(client: Client, name: str, count: int = 200) -> float:
+def round_trip_ms(client: Client, name: str, count: int) -> float:
     """Return the median ms from a POST of one noop until a GET shows it terminal."""
     times = []
     for i in range(count):
@@ -167,7 +178,7 @@ def round_trip_ms(client: Client, name: str, count: int = 200) -> float:
     return median(times)
 
 
-def submits_per_second(port: int, name: str, connections: int = 8, each: int = 250) -> float:
+def submits_per_second(port: int, name: str, connections: int, each: int) -> float:
     """Return how many one-noop submissions a second are accepted on several connections."""
     barrier = threading.Barrier(connections + 1)
 
@@ -236,16 +247,25 @@ def measure(sides: dict[str, list[str]], repeat: int, stored: int, root: Path) -
         figures.setdefault(figure, {}).setdefault(side, []).append(value)
 
     for turn in range(repeat):
-        for side, command in sides.items():
+        for side, command in sorted(sides.items(), reverse=turn % 2 == 1):  # nobody always comes first
             folder = root / f"{side}-{turn}"
             with serving_runtime(folder / "runtime") as runtime:
                 with serving(command, folder, EXECGO_RUNTIME_URL=f"http://127.0.0.1:{runtime.port}") as kernel:
                     note("start to healthy, ms", side, kernel.start_ms)
                     client = Client(kernel.port)
                     for shape, tasks in SHAPES.items():
-                        note(f"{shape}, ms", side, graph_ms(client, tasks(f"{shape.replace(' ', '-')}-{turn}")))
-                    note("one noop, round trip p50, ms", side, round_trip_ms(client, f"trip-{turn}"))
-                    note("submits a second, 8 connections", side, submits_per_second(kernel.port, f"flood-{turn}"))
+                        graph = tasks(f"{shape.replace(' ', '-')}-{turn}")
+                        before = kernel.cpu_us()
+                        counted, shown = graph_ms(client, graph)
+                        note(f"{shape}, ms", side, counted)
+                        note(f"{shape}, until the last end shows, ms", side, shown)
+                        note(f"{shape}, CPU a task, µs", side, (kernel.cpu_us() - before) / len(graph))
+                    before = kernel.cpu_us()
+                    note("one noop, round trip p50, ms", side, round_trip_ms(client, f"trip-{turn}", 200))
+                    note("one noop, round trip, CPU, µs", side, (kernel.cpu_us() - before) / 200)
+                    before = kernel.cpu_us()
+                    note("submits a second, 8 connections", side, submits_per_second(kernel.port, f"flood-{turn}", 8, 250))
+                    note("submits, CPU each, µs", side, (kernel.cpu_us() - before) / 2000)
                     through, bare = command_ms(client, f"command-{turn}")
                     note("one runtime command, over the bare spawn, ms", side, through - bare)
                     client.close()

@@ -96,6 +96,8 @@ def serve(
 
     import uvicorn  # deferred: 50 ms that only a server process pays
 
+    from pytest_execgo.core.http_protocol import BoundedHead
+
     sock = bind(address, shared=shared_port)
     port = sock.getsockname()[1]
     if on_bound is not None:
@@ -139,11 +141,12 @@ def serve(
         app,
         log_level="warning",
         access_log=False,
+        proxy_headers=False,
         server_header=False,
         timeout_graceful_shutdown=max(1, round(shutdown_timeout)),
         ws="none",
-        http="h11",
-        loop="asyncio",
+        http=BoundedHead,
+        loop="uvloop",
     )
     # uvicorn re-raises the signal that stopped it; an ordinary stop must neither print a traceback nor end the process
     # by a signal, so that its caller still runs and its exit status is its own

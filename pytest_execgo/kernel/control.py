@@ -7,8 +7,6 @@ is kept.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from pytest_execgo.kernel.golang.time import Moment
 from pytest_execgo.kernel.task import Run, RunError, RunStatus, TaskRecord, TaskStatus
 
@@ -22,8 +20,7 @@ def cancelled(record: TaskRecord, attempts: int, now_ns: int) -> TaskRecord:
         ended = Run(RunStatus.CANCELLED, error=CANCELLED)
     else:
         begun = run.started.ns if run.started is not None else now_ns
-        ended = replace(
-            run,
+        ended = run._replace(
             status=RunStatus.CANCELLED,
             finished=Moment(now_ns),
             duration_ms=max(0, now_ns - begun) // 1_000_000,

@@ -7,8 +7,7 @@ only once its end can't be lost any more.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable
 from itertools import islice
 from typing import Protocol
 
@@ -28,9 +27,6 @@ class StoreFailed(ExecGoError):
 
 class Store(Protocol):
     """Task records by id. Everything is called on the event loop."""
-
-    def knowing(self, ids: Iterable[str]) -> AbstractContextManager[None]:
-        """Look many ids up at once: inside of the block, `get` is quick for those that don't exist."""
 
     def add(self, record: TaskRecord) -> None:
         """Take a newly submitted task, in place of the one with its id."""
@@ -83,10 +79,6 @@ class MemoryStore:
         self._envelopes: dict[str, str] = {}
         self._numbers: dict[str, int] = {}
         self._count = 0
-
-    def knowing(self, ids: Iterable[str]) -> AbstractContextManager[None]:
-        """Do nothing: every id is looked up quickly."""
-        return nullcontext()
 
     def add(self, record: TaskRecord) -> None:
         """Take a newly submitted task, in place of the one with its id."""

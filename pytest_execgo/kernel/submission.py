@@ -65,6 +65,7 @@ TASK = kinds.Struct(
         "updated_at": kinds.Time(),
     },
     pointer=True,
+    often_plain=True,
 )
 TASKS = kinds.Slice(TASK, "[]*models.Task")
 _GRAPH = kinds.Struct("TaskGraph", "models.TaskGraph", {"tasks": TASKS})
@@ -151,16 +152,16 @@ def _check_dependencies(tasks: list[dict[str, Any]]) -> None:
 def _spec(task: dict[str, Any]) -> TaskSpec:
     annotations = task.get("annotations")
     return TaskSpec(
-        id=task["id"],
-        type=task["type"],
-        params=task.get("params"),
-        tool_name=task.get("tool_name") or "",
-        input=task.get("input"),
-        category=task.get("execution_category") or "",
-        depends_on=tuple(task["depends_on"]),
-        retry=task.get("retry") or 0,
-        timeout=task.get("timeout") or 0,
-        annotations=_string_map(annotations) if annotations else None,
+        task["id"],
+        task["type"],
+        task.get("params"),
+        task.get("tool_name") or "",
+        task.get("input"),
+        task.get("execution_category") or "",
+        tuple(task["depends_on"]),
+        task.get("retry") or 0,
+        task.get("timeout") or 0,
+        _string_map(annotations) if annotations else None,
     )
 
 

@@ -186,7 +186,7 @@ EXTENSIONS: dict[tuple[str | None, ...], dict[str, Handler]] = {
 
 async def answer(kernel: Kernel, scope: Scope, receive: Receive) -> Reply:
     """Find who answers a request and return the answer; `HTTPError` 404 or 405 when nobody does."""
-    segments = [decode_utf8(unquote_to_bytes(segment)) for segment in scope["raw_path"].split(b"/")[1:]]
+    segments = _segments(scope["raw_path"])
     method = "GET" if scope["method"] == "HEAD" else scope["method"]
     allowed: set[str] = set()
     for path, task_id in _readings(segments):
@@ -202,6 +202,13 @@ async def answer(kernel: Kernel, scope: Scope, receive: Receive) -> Reply:
     names = ", ".join(sorted(allowed))
     message = f"method {scope['method']} is not allowed here (allowed: {names})"
     raise HTTPError(405, message, ((b"allow", names.encode()),))
+
+
+def _segments(path: bytes) -> list[str]:
+    """Return the segments of a path as it was sent, each decoded by itself."""
+    if b"%" not in path and path.isascii():
+        return path.decode("ascii").split("/")[1:]
+    return [decode_utf8(unquote_to_bytes(segment)) for segment in path.split(b"/")[1:]]
 
 
 def _go_error(allowed: set[str]) -> Reply:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -195,13 +195,9 @@ class StoreFile:
             return row.checked()
         return None
 
-    def known(self, ids: Iterable[str]) -> set[str]:
-        """Return those ids that have a row."""
-        found: set[str] = set()
-        for chunk in _chunks(list(ids)):
-            marks = ",".join("?" * len(chunk))
-            found.update(task_id for (task_id,) in self._read(f"SELECT id FROM tasks WHERE id IN ({marks})", *chunk))  # noqa: S608
-        return found
+    def ids(self) -> list[str]:
+        """Return the ids of all rows."""
+        return [task_id for (task_id,) in self._read("SELECT id FROM tasks")]
 
     def page(self, after: int, limit: int, status: str = "") -> list[Row]:
         """Return checked rows in order, those behind `after`; of one terminal status, if one is given."""

@@ -7,8 +7,8 @@ from which it can be run again; that it is `running` on the way is the process's
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from enum import StrEnum
+from json.encoder import encode_basestring
 from typing import NamedTuple
 from zlib import crc32
 
@@ -16,7 +16,6 @@ from pytest_execgo.core.errors import ExecGoError
 from pytest_execgo.kernel.task import TaskRecord, TaskSpec, TaskStatus
 
 TERMINAL = frozenset((TaskStatus.SUCCESS, TaskStatus.FAILED, TaskStatus.SKIPPED))
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 class Mark(StrEnum):
@@ -59,8 +58,7 @@ class Row(NamedTuple):
         return self
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """What a task's row is to become. `new`: it has none yet."""
 
     seq: int
@@ -72,41 +70,34 @@ class Change:
 
     def row(self) -> Row:
         """Put the row together."""
-        record = self.record
-        ended = record.status in TERMINAL
-        content = (
-            self.seq,
-            record.spec.id,
-            str(record.status if ended else self.mark),
-            self.attempts,
-            self.interruptions,
-            record.encode() if ended else encode_submission(record),
-        )
-        return Row(*content, checksum(*content))
+        seq, record, mark, attempts, interruptions, _ = self
+        if record.status in TERMINAL:
+            status, body = str(record.status), record.encode()
+        else:
+            status, body = str(mark), encode_submission(record)
+        task_id = record.spec.id
+        crc = checksum(seq, task_id, status, attempts, interruptions, body)
+        return Row(seq, task_id, status, attempts, interruptions, body, crc)
 
 
-def checksum(*content: object) -> int:
+def checksum(seq: int, task_id: str, status: str, attempts: int, interruptions: int, body: str) -> int:
     """Return the CRC-32 of a row's content. `surrogatepass`: a damaged row may hold any text, and must not raise."""
-    return crc32("\0".join(map(str, content)).encode("utf-8", "surrogatepass"))
+    text = f"{seq}\0{task_id}\0{status}\0{attempts}\0{interruptions}\0{body}"
+    return crc32(text.encode("utf-8", "surrogatepass"))
 
 
 def encode_submission(record: TaskRecord) -> str:
     """Return what is kept of a task that has not ended."""
     spec = record.spec
-    return _encode(
-        [
-            record.created_ns,
-            spec.type,
-            spec.params,
-            spec.tool_name,
-            spec.input,
-            spec.category,
-            spec.depends_on,
-            spec.retry,
-            spec.timeout,
-            spec.annotations,
-        ]
+    depends_on = ",".join(map(encode_basestring, spec.depends_on))
+    return (
+        f"[{record.created_ns},{encode_basestring(spec.type)},{_text(spec.params)},{encode_basestring(spec.tool_name)},"
+        f"{_text(spec.input)},{encode_basestring(spec.category)},[{depends_on}],{spec.retry},{spec.timeout},{_text(spec.annotations)}]"
     )
+
+
+def _text(text: str | None) -> str:
+    return "null" if text is None else encode_basestring(text)
 
 
 def decode_submission(row: Row) -> TaskRecord:

@@ -10,8 +10,9 @@ What is durable when:
 - An attempt that can have effects: that it begins is on disk before it begins. Batches are written in order, so the ends of
   what it depends on are then on disk, too. `noop` and `sleep` have no effects; they begin at once and have no such record,
   and after a crash they simply run again. (G2)
-- An end: written as soon as the disk is free, a few milliseconds later at most when nobody waits for it. Until then clients
-  are shown the task as running. A terminal state that was seen is therefore on disk, and no crash can take it back. (G4)
+- An end: written as soon as the disk is free, a few milliseconds later at most when nobody waits for it and other tasks are
+  under way whose ends could share the write. Until then clients are shown the task as it was before. A terminal state that
+  was seen is therefore on disk, and no crash can take it back. (G4)
 - A task that is skipped or cancelled because another one ended is in the same batch as that end.
 - An order to cancel what runs: before 202 is answered. Should its end never get there, it ends as cancelled after the crash.
 - Removal: before 204 is answered.
@@ -26,10 +27,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 
-from pytest_execgo.kernel.durable.cache import EnvelopeCache
+from pytest_execgo.kernel.durable.cache import EnvelopeCache, IdFilter
 from pytest_execgo.kernel.durable.file import Batch, Event, StoreFile, Written
 from pytest_execgo.kernel.durable.flight import Entry, Flight, Writer
 from pytest_execgo.kernel.durable.rows import TERMINAL, Change, Mark, Row
@@ -53,7 +55,7 @@ class DurableStore:
         self._loop = asyncio.get_running_loop()
         self._entries: dict[str, Entry] = {}
         self._cache = EnvelopeCache()
-        self._absent: frozenset[str] = frozenset()
+        self._ids = IdFilter(_ids(file))
         self._next_seq = file.state.next_seq
         self._adopt(unfinished)
         self._ended = file.state.tasks - len(self._entries)
@@ -63,6 +65,7 @@ class DurableStore:
         self._waiting: list[asyncio.Future[None]] = []
         self._flying: Flight | None = None
         self._wake: asyncio.Handle | None = None
+        self._paused = False  # whether `_wake` is some time away
         self._last_write = 0.0
         self.failure = ""
         """Why the last write failed; empty when it did not."""
@@ -74,21 +77,12 @@ class DurableStore:
             mark = Mark(row.status)
             self._entries[row.id] = Entry(row.seq, record, record, mark, row.attempts, row.interruptions, True)
 
-    @contextlib.contextmanager
-    def knowing(self, ids: Iterable[str]) -> Iterator[None]:
-        """Look many ids up at once: inside of the block, `get` is quick for those that don't exist."""
-        unknown = [task_id for task_id in ids if task_id not in self._entries and task_id not in self._cache]
-        self._absent = frozenset(unknown) - self._file.known(unknown) if unknown else frozenset()
-        try:
-            yield
-        finally:
-            self._absent = frozenset()
-
     def add(self, record: TaskRecord) -> None:
         """Take a newly submitted task, in place of the one with its id."""
         task_id = record.spec.id
-        if task_id not in self._absent:
+        if task_id in self._ids:
             self.delete(task_id)
+        self._ids.add(task_id)
         entry = self._entries[task_id] = Entry(self._next_seq, record, record)
         self._next_seq += 1
         self._change(entry)
@@ -225,7 +219,7 @@ class DurableStore:
         self._file.close()
 
     def _row(self, task_id: str) -> Row | None:
-        if task_id in self._absent:
+        if task_id not in self._ids:
             return None
         row = self._file.find(task_id)
         # a row without an entry that has not ended is one whose removal is on its way
@@ -236,7 +230,12 @@ class DurableStore:
 
     def _change(self, entry: Entry) -> None:
         self._dirty[entry.seq] = entry
-        self._schedule()
+        if self._flying is None and (self._wake is None or self._alone()):
+            self._schedule()
+
+    def _alone(self) -> bool:
+        """Tell whether everything under way is to be written: nobody is left whose end could share the write."""
+        return len(self._dirty) == len(self._entries) and not self.failure
 
     def _flush(self, *, urgent: bool) -> asyncio.Future[None]:
         future: asyncio.Future[None] = self._loop.create_future()
@@ -250,18 +249,19 @@ class DurableStore:
         return future
 
     def _schedule(self, *, urgent: bool = False) -> None:
-        """See to it that what changed is written: now if somebody waits for it, else after a pause."""
+        """See to it that what changed is written: now if somebody waits for it or nothing can join it, else after a pause."""
         if self._flying is not None:
             return  # when it has landed, the next one starts
-        if urgent:
-            if self._wake is not None and isinstance(self._wake, asyncio.TimerHandle):
+        if urgent or self._alone():
+            if self._wake is not None and self._paused:
                 self._wake.cancel()
                 self._wake = None
             pause = 0.0
         else:
             pause = _RETRY if self.failure else self._last_write + _PAUSE - self._loop.time()
         if self._wake is None:
-            self._wake = self._loop.call_later(pause, self._start) if pause > 0 else self._loop.call_soon(self._start)
+            self._paused = pause > 0
+            self._wake = self._loop.call_later(pause, self._start) if self._paused else self._loop.call_soon(self._start)
 
     def _start(self) -> None:
         """Hand what changed to the thread that writes."""
@@ -321,3 +321,11 @@ class DurableStore:
         for future in job.waiting:
             if not future.done():
                 future.set_exception(StoreFailed(reason))
+
+
+def _ids(file: StoreFile) -> Iterable[str] | None:
+    """Return the ids of all rows; None when damage keeps them from being read (whoever looks through the store will say so)."""
+    try:
+        return file.ids()
+    except (sqlite3.Error, UnicodeError):
+        return None

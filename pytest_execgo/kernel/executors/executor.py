@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from pytest_execgo.kernel.golang.time import Moment
 from pytest_execgo.kernel.task import TERMINAL_RUNS, Run, RunError, TaskSpec
@@ -12,8 +12,7 @@ from pytest_execgo.kernel.task import TERMINAL_RUNS, Run, RunError, TaskSpec
 DEADLINE = "context deadline exceeded"
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """How an attempt stands or ended; it failed when there is an `error`, whatever `status` says.
 
     `output` and `progress` are JSON text. `reported`: the executor got as far as having a result, so output and details
@@ -77,6 +76,17 @@ class Executor(Protocol):
 
     async def close(self) -> None:
         """Let go of what is still held; called once, after the last attempt."""
+
+
+@runtime_checkable
+class Immediate(Protocol):
+    """An executor of attempts some of which are over at once: they wait for nothing and leave no trace."""
+
+    def is_immediate(self, spec: TaskSpec) -> bool:
+        """Tell whether a task's attempts are such."""
+
+    def at_once(self, spec: TaskSpec, now_ns: int) -> Outcome:
+        """Run such an attempt, which begins and ends at `now_ns`. Failures are outcomes, not exceptions."""
 
 
 @runtime_checkable

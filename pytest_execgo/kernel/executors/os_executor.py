@@ -9,7 +9,7 @@ from pytest_execgo.kernel.executors.threads import Threads
 from pytest_execgo.kernel.executors.tools.dns import dns
 from pytest_execgo.kernel.executors.tools.file import file
 from pytest_execgo.kernel.executors.tools.http import http
-from pytest_execgo.kernel.executors.tools.noop import noop
+from pytest_execgo.kernel.executors.tools.noop import noop, say
 from pytest_execgo.kernel.executors.tools.shell import shell
 from pytest_execgo.kernel.executors.tools.sleep import sleep
 from pytest_execgo.kernel.executors.tools.tcp import tcp
@@ -18,7 +18,7 @@ from pytest_execgo.kernel.executors.web import Web
 from pytest_execgo.kernel.golang.text import quote, trim_space
 from pytest_execgo.kernel.golang.time import Moment
 from pytest_execgo.kernel.settings import Settings
-from pytest_execgo.kernel.task import RunStatus
+from pytest_execgo.kernel.task import RunStatus, TaskSpec
 
 TOOLS: dict[str, Tool] = {
     "shell": shell,
@@ -63,6 +63,21 @@ class OsExecutor:
             duration_ms=max(0, finished - started) // 1_000_000,
             error=error,
         )
+
+    def is_immediate(self, spec: TaskSpec) -> bool:
+        """Tell whether a task is a noop."""
+        return spec.tool_name == "noop"
+
+    def at_once(self, spec: TaskSpec, now_ns: int) -> Outcome:
+        """Run a noop."""
+        output, error = None, None
+        try:
+            output = say(spec.params if spec.params is not None else spec.input)
+        except ToolError as problem:
+            error = failed(problem.message)
+        status = RunStatus.SUCCESS if error is None else RunStatus.FAILED
+        moment = Moment(now_ns)
+        return Outcome(status, output, started=moment, finished=moment, error=error)
 
     async def close(self) -> None:
         """Nothing is held between attempts."""

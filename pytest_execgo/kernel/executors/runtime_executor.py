@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from urllib.parse import quote as url_quote
 
@@ -81,7 +81,7 @@ class RuntimeExecutor:
         except TimeoutError:
             self._kill_later(flight)
             last = flight.seen or Outcome(RunStatus.FAILED, None, False)
-            return replace(last, error=timed_out())
+            return last._replace(error=timed_out())
 
     def withdraw(self, attempt: Attempt) -> None:
         """Have an earlier kernel's task killed in the runtime, by the id that it was given."""
@@ -117,7 +117,7 @@ class RuntimeExecutor:
             if outcome.error is not None or outcome.status in TERMINAL_RUNS:
                 return ended(outcome)
             if not outcome.handle_id:
-                return replace(outcome, error=failed("non-terminal runtime result missing handle_id"))
+                return outcome._replace(error=failed("non-terminal runtime result missing handle_id"))
             attempt.report(outcome)
             asked = time.monotonic()
             flight.seen = await self._next(flight, attempt, outcome)
@@ -195,7 +195,7 @@ class RuntimeExecutor:
                 return task_outcome(answer.status, decode_utf8(answer.body), last)
             other = next(refs, None) if answer is not None else None
             if other is None:
-                return replace(last, error=failed(f"handle not found: {last.handle_id}"))
+                return last._replace(error=failed(f"handle not found: {last.handle_id}"))
             ref = other
 
     def _call(self, method: str, path: str, *, body: bytes | None = None, owner: str = "") -> asyncio.Future[Answer]:

@@ -162,7 +162,7 @@ def task_outcome(status: int, body: str, last: Outcome) -> Outcome:
     try:
         answer = decoding.decode(body, _TASK) or {}
     except GoJSONError as error:
-        return replace(last, error=failed(f"decode runtime task response: {error}"))
+        return last._replace(error=failed(f"decode runtime task response: {error}"))
     said = answer.get("error")
     return Outcome(
         answer.get("status") or "",
@@ -182,7 +182,7 @@ def ended(outcome: Outcome) -> Outcome:
     error = outcome.error or failed("")
     if error.message:
         return outcome
-    return replace(outcome, error=replace(error, message=_MESSAGES.get(outcome.status, "task failed")))
+    return outcome._replace(error=replace(error, message=_MESSAGES.get(outcome.status, "task failed")))
 
 
 def as_json(body: str) -> str | None:

@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pytest_execgo.kernel.golang.reader import Kind, Reader, scan_string
+from pytest_execgo.kernel.golang.reader import QUICK_FAILURES, Kind, Reader, scan_pairs, scan_string
 from pytest_execgo.kernel.golang.text import compact, sane
 from pytest_execgo.kernel.golang.time import GoTimeError, Moment, parse_time
 
 _INTEGER = re.compile(r"-?[0-9]{1,19}\Z")
 _INT64 = range(-(2**63), 2**63)
+_ONLY_STR = frozenset((str,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,34 +161,62 @@ class StringMap:
 
 @dataclass(frozen=True, slots=True)
 class Struct:
-    """A Go struct, decoded into a dict that holds the fields that were given. `pointer`: null makes it None."""
+    """A Go struct, decoded into a dict that holds the fields that were given. `pointer`: null makes it None.
+
+    `often_plain`: objects often hold nothing but strings, whole numbers and lists of strings; those are read in one step.
+    """
 
     name: str
     go: str
     fields: Mapping[str, Kind]
     pointer: bool = False
+    often_plain: bool = False
 
     def read(self, reader: Reader, at: int, current: Any) -> tuple[Any, int]:
         """Decode an object; unknown fields are passed over."""
         text = reader.text
         if text[at] != "{":
             return reader.skip_other(at, self, None if self.pointer and text[at] == "n" else current)
+        if current is None and self.often_plain and reader.plain:
+            plain_values, at_end = self._read_plain(reader, at)
+            if plain_values is not None:
+                return plain_values, at_end
+            reader.plain = False  # neither will the others be, as a rule
         values: dict[str, Any] = {} if current is None else current
-        outer, path = reader.struct, reader.path
+        outer, path, fields = reader.struct, reader.path, self.fields
         done, at = reader.open(at, "}")
         while not done:
             key, at = reader.key(at)
-            name = key if key in self.fields else self._fold(key)
+            name = key if key in fields else self._fold(key)
             if name is None:
                 at = reader.end(text, at)
             else:
                 reader.struct = self.name
                 path.append(name)
-                values[name], at = self.fields[name].read(reader, at, values.get(name))
+                values[name], at = fields[name].read(reader, at, values.get(name))
                 path.pop()
                 reader.struct = outer
             done, at = reader.next(at, "}")
         return values, at
+
+    def _read_plain(self, reader: Reader, at: int) -> tuple[dict[str, Any] | None, int]:
+        """Decode an object in one step, if it has nothing but strings, whole numbers and lists of strings, each where it fits."""
+        try:
+            pairs, end = scan_pairs(reader.text, at)
+        except QUICK_FAILURES:
+            return None, at  # the walk will find out why
+        values: dict[str, Any] = {}
+        for key, value in pairs:
+            kind = self.fields.get(key)
+            if type(value) is str and type(kind) is String:
+                values[key] = value if value.isascii() else sane(value)
+            elif type(value) is list and type(kind) is Slice and type(kind.item) is String and set(map(type, value)) <= _ONLY_STR:
+                values[key] = list(map(sane, value))
+            elif type(value) is int and type(kind) is Int and value in _INT64:
+                values[key] = value
+            else:
+                return None, at
+        return values, end
 
     def _fold(self, key: str) -> str | None:
         """Find the field that a key names in another case (Go folds the long s and the Kelvin sign, too)."""

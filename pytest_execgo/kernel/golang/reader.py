@@ -28,6 +28,10 @@ def _refuse(constant: str) -> NoReturn:
 _scan: Callable[[str, int], tuple[Any, int]] = json.decoder.JSONDecoder(
     parse_int=str, parse_float=str, parse_constant=_refuse
 ).scan_once  # type: ignore[attr-defined]
+# objects become tuples of their members, in order, so that none is lost when a name is repeated
+scan_pairs: Callable[[str, int], tuple[Any, int]] = json.decoder.JSONDecoder(
+    parse_constant=_refuse, object_pairs_hook=tuple
+).scan_once  # type: ignore[attr-defined]
 scan_string: Callable[[str, int, bool], tuple[str, int]] = json.decoder.scanstring  # type: ignore[attr-defined]
 QUICK_FAILURES = (Malformed, ValueError, StopIteration, IndexError, RecursionError)
 
@@ -56,13 +60,14 @@ class Kind(Protocol):
 class Reader:
     """One pass over one text: where values end, and the first error that Go would report."""
 
-    __slots__ = ("end", "failure", "mismatched", "path", "struct", "text")
+    __slots__ = ("end", "failure", "mismatched", "path", "plain", "struct", "text")
 
     def __init__(self, text: str, end: Callable[[str, int], int]) -> None:
         self.text = text
         self.end = end
         self.struct = ""
         self.path: list[str] = []
+        self.plain = end is quick_end  # whether it is worth trying to read objects in one step
         self.mismatched = ""  # a value of the wrong type: Go decodes on and reports the first
         self.failure = ""  # an error of a type's own decoder: Go stops there, so it wins
 

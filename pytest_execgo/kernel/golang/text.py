@@ -27,9 +27,10 @@ _SHORT_ESCAPES = {
     "\\": "\\\\",
     '"': '\\"',
 }
-# a string is kept, white space outside of one goes; possessive, so that a long string can't make it backtrack
-_STRING_OR_SPACE = re.compile(r'("[^"\\]*+(?:\\.[^"\\]*+)*+")|[ \t\r\n]+', re.DOTALL)
+# what is no white space: strings, whatever they hold, and the rest; possessive, so that a long string can't make it backtrack
+_TOKENS = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[^" \t\r\n]+', re.DOTALL)
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_needs_no_escape = re.compile(r"[ !#-%'-;=?-\[\]-~]*").fullmatch  # printable ASCII but for the quote, \, <, > and &
 
 
 def _replace_each_byte(error: UnicodeError) -> tuple[str, int]:
@@ -99,18 +100,22 @@ def escape_html(text: str) -> str:
 
 def json_string(text: str) -> str:
     """Return `text` as a JSON string literal."""
+    if _needs_no_escape(text):
+        return f'"{text}"'
     return escape_html(encode_basestring(sane(text)))
 
 
 def json_strings(texts: tuple[str, ...] | list[str]) -> str:
     """Return a JSON array of strings."""
+    if _needs_no_escape("".join(texts)):
+        return '["' + '","'.join(texts) + '"]' if texts else "[]"
     return "[" + ",".join([json_string(text) for text in texts]) + "]"
 
 
 def compact(text: str) -> str:
     """Return valid JSON text as Go emits a raw message: no white space, keys in their order, numbers verbatim."""
     if " " in text or "\n" in text or "\t" in text or "\r" in text:
-        text = _STRING_OR_SPACE.sub(r"\1", text)
+        text = "".join(_TOKENS.findall(text))
     return escape_html(text)
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from typing import NamedTuple
 
 from pytest_execgo.kernel.golang.text import quote
 
@@ -33,8 +33,7 @@ class GoTimeError(ValueError):
     """A text is not a time; the message is Go's."""
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(NamedTuple):
     """A point in time: nanoseconds since 1970 (UTC), and the offset (seconds east) that it is shown in."""
 
     ns: int
@@ -44,8 +43,9 @@ class Moment:
         return time_text(self.ns, self.offset)
 
 
+@lru_cache(maxsize=256)
 def time_text(ns: int, offset: int = 0) -> str:
-    """Format nanoseconds since 1970 as RFC 3339, as precise as needed."""
+    """Format nanoseconds since 1970 as RFC 3339, as precise as needed. Kept for a while: tasks of a graph share theirs."""
     seconds, fraction = divmod(ns, _SECOND)
     text = _second_text(seconds + offset)
     if fraction:

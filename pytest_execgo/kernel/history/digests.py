@@ -7,7 +7,7 @@ from typing import Any
 from pytest_execgo.core.jsonio import digest, loads
 from pytest_execgo.kernel.durable.recovery import has_effects, runs_once
 from pytest_execgo.kernel.golang.text import json_string
-from pytest_execgo.kernel.resubmission import as_run, comparable
+from pytest_execgo.kernel.resubmission import comparable
 from pytest_execgo.kernel.task import TaskRecord, TaskSpec
 
 
@@ -18,7 +18,7 @@ def described(spec: TaskSpec) -> dict[str, Any]:
 
 def content_digest(spec: TaskSpec) -> str:
     """Return one SHA-256 (hex) for all submissions that mean the same; JSON too deep to look into counts as it is written."""
-    spec = as_run(spec)
+    spec = spec.as_run()
     rest = [spec.id, spec.type, spec.tool_name, spec.category, spec.depends_on, spec.retry, spec.timeout, spec.annotations]
     try:
         return digest([*rest, *(None if text is None else comparable(text) for text in (spec.params, spec.input))])

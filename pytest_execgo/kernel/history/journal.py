@@ -76,11 +76,10 @@ class Journal(Observer):
     def booted(self, store: Store) -> None:
         """Note `boot`, and the ends that the life before made durable and had no time to note."""
         self._note("boot", value={"pid": os.getpid()})
-        with store.knowing(self._before):
-            for task_id in self._before:
-                record = store.get(task_id)
-                if record is not None and record.status in TERMINAL:
-                    self._note_end(record)
+        for task_id in self._before:
+            record = store.get(task_id)
+            if record is not None and record.status in TERMINAL:
+                self._note_end(record)
         self._before = []
 
     def admitted(self, nodes: Iterable[Node]) -> None:

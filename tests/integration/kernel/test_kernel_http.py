@@ -118,6 +118,38 @@ def test_a_body_without_end_is_refused_and_the_kernel_goes_on(kernel: Any) -> No
     assert kernel.call("GET", "/health").status == 200
 
 
+def test_a_head_without_end_is_refused_and_the_kernel_goes_on(kernel: Any) -> None:
+    with socket.create_connection(("127.0.0.1", kernel.port), timeout=30) as connection:
+        connection.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\nX-Long: ")
+        answered = b""
+        sent = 0
+        with contextlib.suppress(ConnectionError):  # it hangs up on what we still send
+            for _ in range(64):
+                connection.sendall(b"a" * 1024 * 1024)
+                sent += 1
+        with contextlib.suppress(ConnectionError):
+            while part := connection.recv(65536):
+                answered += part
+    assert sent < 64
+    assert not answered or b" 400 " in answered.split(b"\r\n")[0]
+    assert kernel.call("GET", "/health", X_Long="a" * 60_000).status == 200
+
+
+def test_heads_in_small_pieces_one_after_the_other_are_no_long_head(kernel: Any) -> None:
+    head = b"GET /health HTTP/1.1\r\nHost: x\r\nX-Long: " + b"a" * 30_000 + b"\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", kernel.port), timeout=30) as connection:
+        for _ in range(5):
+            for at in range(0, len(head), 10_000):
+                connection.sendall(head[at : at + 10_000])
+                time.sleep(0.01)
+            answered = b""
+            while not answered.endswith(b"}\n"):
+                part = connection.recv(65536)
+                assert part, f"it hung up after {answered!r}"
+                answered += part
+            assert answered.startswith(b"HTTP/1.1 200 OK")
+
+
 def test_many_tasks_stay_usable(new_kernel: Any) -> None:
     kernel = new_kernel()
     kernel.submit(*({"id": f"t{n}", "type": "noop", "params": {"message": "m" * 50}} for n in range(10_000)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
 import threading
 import time
@@ -12,10 +13,11 @@ from typing import Any
 
 import pytest
 
+import pytest_execgo.kernel.durable.store as durable_store
 from pytest_execgo.kernel.api.paging import PageQuery, read_page
 from pytest_execgo.kernel.durable.file import Batch, StoreFile, Written
 from pytest_execgo.kernel.durable.recovery import Found, has_effects, leaves_mark, resume, runs_once
-from pytest_execgo.kernel.durable.rows import Change, Mark
+from pytest_execgo.kernel.durable.rows import Change, Mark, encode_submission
 from pytest_execgo.kernel.durable.store import DurableStore
 from pytest_execgo.kernel.executors.executor import Attempt, Outcome
 from pytest_execgo.kernel.metrics import Metrics
@@ -170,6 +172,7 @@ def test_a_refused_submission_is_as_if_it_had_never_been(tmp_path: Path) -> None
         with pytest.raises(StoreFailed):
             await scheduler.accept(specs)
         assert (rig.store.get("a"), rig.store.get("b"), metrics.total, quick.begun) == (None, None, 0, {})
+        assert (metrics.failed, metrics.succeeded, dict(+metrics.by_type)) == (0, 0, {})
         rig.file.refusal = None
         await scheduler.accept(specs)
         await until_ended(rig.store, "b")
@@ -221,6 +224,79 @@ def test_a_start_is_on_disk_first_where_there_can_be_effects(tmp_path: Path) -> 
 def number_of(rig: Rig, wanted: Callable[[Change], bool]) -> int:
     """Return the number of the first commit that has a certain change in it."""
     return next(number for number, batch in enumerate(rig.file.batches) if any(map(wanted, batch.changes)))
+
+
+def test_an_end_is_written_at_once_when_nothing_else_is_under_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(durable_store, "_PAUSE", 3600.0)
+
+    async def story(rig: Rig) -> None:
+        first, second = pending("a"), pending("b")
+        rig.store.add(first)
+        rig.store.add(second)
+        await rig.store.flushed()
+        rig.store.put(ended(first))
+        await asyncio.sleep(0.05)
+        assert rig.store.ended("a") is False  # it waits for the other one, to share a write
+        rig.store.put(ended(second))
+        await until_ended(rig.store, "b")
+        rig.store.add(third := pending("c"))
+        await rig.store.flushed()
+        rig.store.put(ended(third))
+        await until_ended(rig.store, "c")
+
+    assert [len(batch.changes) for batch in play(tmp_path, story).file.batches] == [2, 2, 1, 1]
+
+
+def test_ids_of_an_earlier_kernel_are_found(tmp_path: Path) -> None:
+    async def write(rig: Rig) -> None:
+        rig.store.add(record := pending("old"))
+        rig.store.put(ended(record))
+
+    async def read(rig: Rig) -> None:
+        found = rig.store.get("old")
+        assert found is not None
+        assert found.status is TaskStatus.SUCCESS
+        assert rig.store.get("new") is None
+
+    play(tmp_path, write)
+    play(tmp_path, read)
+
+
+def test_an_end_that_is_only_on_disk_is_found(tmp_path: Path) -> None:
+    async def story(rig: Rig) -> None:
+        rig.store.add(record := pending("a"))
+        rig.store.put(ended(record)._replace(result='"' + "x" * 1_000_000 + '"'))  # larger than what is held in memory
+        await rig.store.flushed()
+        assert "x" * 1_000_000 in (rig.store.envelope("a") or "")
+        found = rig.store.get("a")
+        assert found is not None
+        assert found.status is TaskStatus.SUCCESS
+
+    play(tmp_path, story)
+
+
+def test_no_id_counts_as_new_when_the_ids_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def write(rig: Rig) -> None:
+        rig.store.add(record := pending("old"))
+        rig.store.put(ended(record))
+
+    def refuse(file: StoreFile) -> list[str]:
+        raise sqlite3.DatabaseError("database disk image is malformed")
+
+    async def read(rig: Rig) -> None:
+        assert rig.store.get("old") is not None
+        assert rig.store.get("new") is None
+
+    play(tmp_path, write)
+    monkeypatch.setattr(StoreFile, "ids", refuse)
+    play(tmp_path, read)
+
+
+def test_a_submission_is_kept_as_json(tmp_path: Path) -> None:
+    hostile = 'é"\\\u0001\u2028<&>'
+    spec = TaskSpec("x", "os", f'{{"a":"{"z" * 3}"}}', hostile, None, "", (hostile, "b"), 3, -1, '{"a":"b"}')
+    record = TaskRecord(spec, 7, 7)
+    assert json.loads(encode_submission(record)) == [7, "os", '{"a":"zzz"}', hostile, None, "", [hostile, "b"], 3, -1, '{"a":"b"}']
 
 
 def test_deleting_while_a_write_is_on_its_way(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -27,6 +28,7 @@ OUTER = kinds.Struct(
         "any": kinds.Anything(),
         "wide": kinds.Int("int64"),
     },
+    often_plain=True,
 )
 
 
@@ -218,3 +220,30 @@ def test_the_quick_and_the_exact_path_agree_on_what_is_json(text: str) -> None:
     else:
         assert end is not None
         assert value is None or json.loads(value) == json.loads(text[:end])
+
+
+_PLAIN_MEMBERS = st.tuples(
+    st.sampled_from(["name", "list", "wide", "raw", "NAME", "other"]),
+    st.text(max_size=4)
+    | st.integers(-(2**64), 2**64)
+    | st.none()
+    | st.lists(st.text(max_size=3) | st.none(), max_size=3)
+    | st.floats(0, 1),
+)
+
+
+@given(st.lists(st.lists(_PLAIN_MEMBERS, max_size=4), max_size=4), st.booleans())
+def test_objects_read_in_one_step_are_read_as_member_by_member(objects: list[list[tuple[str, Any]]], ascii_only: bool) -> None:
+    def encoded(value: Any) -> str:
+        return json.dumps(value, ensure_ascii=ascii_only)
+
+    bodies = ["{" + ", ".join(f"{encoded(name)}:{encoded(value)}" for name, value in members) + "}" for members in objects]
+    text = ("[" + ",".join(bodies) + "]").encode("utf-8", "replace")
+    assert outcome(text, OUTER) == outcome(text, replace(OUTER, often_plain=False))
+
+
+def outcome(text: bytes, kind: kinds.Struct) -> Any:
+    try:
+        return decoding.decode_first(text, kinds.Slice(kind, "[]models.Outer"))
+    except GoJSONError as error:
+        return str(error)

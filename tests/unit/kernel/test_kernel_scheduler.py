@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from pytest_execgo.kernel.attempts import backoff
 from pytest_execgo.kernel.executors.executor import Attempt, Outcome, failed
 from pytest_execgo.kernel.metrics import Metrics
-from pytest_execgo.kernel.scheduler import Scheduler, backoff
+from pytest_execgo.kernel.scheduler import Scheduler
 from pytest_execgo.kernel.store import MemoryStore
 from pytest_execgo.kernel.task import RunStatus, TaskSpec
 

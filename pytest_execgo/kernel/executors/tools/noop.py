@@ -9,7 +9,16 @@ from pytest_execgo.kernel.golang.text import json_object
 _PARAMS = kinds.Struct("NoopParams", "executor.NoopParams", {"message": kinds.String()})
 
 
-async def noop(params: str | None, context: ToolContext) -> str:
+_SILENT = json_object(ok=True, message="")
+
+
+def say(params: str | None) -> str:
     """Return `{"message", "ok"}`; alone among the tools it needs no parameters at all."""
-    given = parameters("noop", params, _PARAMS) if params is not None else {}
-    return json_object(ok=True, message=given.get("message") or "")
+    if params is None:
+        return _SILENT
+    return json_object(ok=True, message=parameters("noop", params, _PARAMS).get("message") or "")
+
+
+async def noop(params: str | None, context: ToolContext) -> str:
+    """Return what `say` says, for a caller that awaits every tool."""
+    return say(params)

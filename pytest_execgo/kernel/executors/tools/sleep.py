@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 from pytest_execgo.kernel.executors.tools.tool import DeadlineExceeded, ToolContext, ToolError, parameters
 from pytest_execgo.kernel.golang import kinds
@@ -22,7 +23,14 @@ async def sleep(params: str | None, context: ToolContext) -> str:
     if duration_ms:
         try:
             async with asyncio.timeout(context.timeout):
-                await asyncio.sleep(duration_ms / 1000)
+                await _sleep(duration_ms / 1000)
         except TimeoutError as error:
             raise DeadlineExceeded from error
     return json_object(slept_ms=duration_ms)
+
+
+async def _sleep(seconds: float) -> None:
+    """Sleep for that long at least: the loop's timers may fire up to a millisecond early."""
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:  # noqa: ASYNC110 - it is the clock that is waited for
+        await asyncio.sleep(max(left, 0.001))
