@@ -66,6 +66,7 @@ def _stopped(course: Course, how: str) -> None:
         return
     took = round(course.order.obeyed(), 3)
     course.record.stop_time_ms = took
+    course.history.client("event", "stop", value={"how": how, "obeyed": True})
     course.stream.emit(events.RunStopped(how=how, stop_time_ms=took, tasks=len(wires)))
 
 
