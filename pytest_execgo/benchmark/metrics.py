@@ -26,7 +26,7 @@ def measure(record: RunRecord) -> RunMetrics:
     critical = critical_path_ms(record.stages) if any(map(_ran, record.outcomes)) else None
     plan = record.plan
     return RunMetrics(
-        plan_validity=_rate(record.plan_valid),
+        plan_validity=record.plan_validity if record.plan_validity is not None else _rate(record.plan_valid),
         submit_accept_rate=_submit_accept_rate(record.stages),
         scenario_success=_rate(record.verdict.passed if record.verdict else None),
         recovery_success=_rate(record.recovered),
@@ -47,6 +47,10 @@ def measure(record: RunRecord) -> RunMetrics:
         wasted_task_count=_wasted(record) if record.stages else None,
         restart_count=record.restarts if record.stages else None,
         stop_time_ms=record.stop_time_ms,
+        planning_time_ms=record.planning_ms,
+        model_time_ms=record.model_ms,
+        repair_count=record.repairs,
+        cost=record.cost,
         prompt_tokens=record.prompt_tokens,
         completion_tokens=record.completion_tokens,
     )

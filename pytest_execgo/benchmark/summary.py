@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from statistics import fmean, median
 
+from pytest_execgo.benchmark.differential import compare_plans
 from pytest_execgo.plan.result import BenchmarkResult, BenchmarkSummary, GroupSummary, RunMetrics
 
 OUTCOMES = ("passed", "failed", "error", "inconclusive", "skipped")
@@ -46,6 +47,7 @@ def summarise(
         totals=totals,
         planned=planned,
         groups=groups,
+        plans=compare_plans(runs),
         runs=runs,
     )
 

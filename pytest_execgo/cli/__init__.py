@@ -13,6 +13,7 @@ COMMANDS = {
     "benchmark": "run a matrix of cells and print its summary",
     "runs": "list runs, look at one, go on with it, set it back",
     "check": "judge the history that a run left behind",
+    "flow": "run a Metaflow flow and print what came of it as JSON",
     "harness": "bring a stack up, look at it, take it down",
     "serve": "be one of the services: kernel, runtime, fixtures",
     "schema": "export JSON Schemas for editors and other tools",

@@ -42,14 +42,18 @@ def wait_until_terminal(
     budget: float,
     longest_interval: float,
     seen: Callable[[str, dict[str, Any]], None],
+    check: Callable[[], None] = lambda: None,
 ) -> tuple[dict[str, dict[str, Any]], list[str]]:
     """Wait until every task is terminal or `budget` seconds have passed; arguments and answer are those of `wait_for`.
 
+    `check` is called before each question, and may raise to interrupt the waiting.
+
     What has not ended by then, or when this call is interrupted, is cancelled if the kernel can do that. Tasks that were
     cancelled count among those that are not terminal in time, though their last envelopes are then known. When the kernel
-    can't be reached any more, its tasks are left alone: `KernelUnreachable`, and the call may be repeated.
+    can't be reached any more, or is in trouble, its tasks are left alone: `KernelUnreachable`, or `KernelRefused` with a 5xx,
+    and the call may be repeated.
     """
-    watch = Watch(kernel, tasks, seen)
+    watch = Watch(kernel, tasks, seen, check)
     deadline = time.monotonic() + budget
     try:
         with suppress(KernelUnreachable, KernelRefused):  # whatever it is, polling gets through or says so
@@ -57,10 +61,9 @@ def wait_until_terminal(
                 _be_told(kernel, watch, deadline)
         if watch.open:
             poll(watch, deadline=deadline, longest_interval=longest_interval)
-    except KernelUnreachable:
-        raise
-    except BaseException:
-        cancel_all(kernel, watch.open)
+    except BaseException as error:
+        if not _may_pass(error):
+            cancel_all(kernel, watch.open)
         raise
     late = list(watch.open)
     with suppress(KernelUnreachable, KernelRefused):  # the stage is over its budget, and fails as that
@@ -69,17 +72,32 @@ def wait_until_terminal(
     return watch.known, late
 
 
-def cancel_all(kernel: Kernel, task_ids: Iterable[str]) -> None:
-    """Cancel tasks, if the kernel can do that and can be reached; those that it doesn't know are passed over."""
-    with suppress(KernelUnreachable):
+def cancel_all(kernel: Kernel, task_ids: Iterable[str]) -> bool:
+    """Cancel tasks, if the kernel can do that and can be reached; those that it doesn't know are passed over.
+
+    Returns whether it heard of all of them, as far as it can cancel.
+    """
+    heard = True
+    try:
         for task_id in list(task_ids) if "cancel" in kernel.capabilities() else []:
-            with suppress(KernelRefused):
+            try:
                 kernel.cancel(task_id)
+            except KernelRefused as refused:
+                heard = heard and not _may_pass(refused)
+    except KernelUnreachable:
+        return False
+    return heard
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Tell whether a call may get through when it is repeated."""
+    return isinstance(error, KernelUnreachable) or (isinstance(error, KernelRefused) and error.status_code >= 500)
 
 
 def _be_told(kernel: Kernel, watch: Watch, deadline: float) -> None:
     busy = True
     while watch.open:
+        watch.check()
         now = time.monotonic()
         if now >= deadline:
             return

@@ -51,6 +51,15 @@ class FixturesClient:
         hits: dict[str, int] = self._mode("GET")["hits"]
         return hits
 
+    def set_model(self, order: Mapping[str, Any]) -> None:
+        """Order a fault of the scripted model (see `fixtures_service/model/faults.py`); `UsageError` when it is refused."""
+        self._model("PUT", json=dict(order))
+
+    def model_hits(self) -> Mapping[str, int]:
+        """Return how many of the model's answers have suffered since the order: `planner`, `reviewer`."""
+        hits: dict[str, int] = self._model("GET")["hits"]
+        return hits
+
     def _listed(self, path: str, name: str, run: str | None) -> list[dict[str, Any]]:
         try:
             response = self._sink.get(self.url + path, params={"run": run} if run else None, timeout=self._timeout)
@@ -64,16 +73,25 @@ class FixturesClient:
         return found
 
     def _mode(self, method: str, **body: Any) -> dict[str, Any]:
+        return self._controlled(method, "/control/mode", "bad_mode", **body)
+
+    def _model(self, method: str, **body: Any) -> dict[str, Any]:
+        return self._controlled(method, "/control/model", "bad_model_fault", **body)
+
+    def _controlled(self, method: str, path: str, refused: str, **body: Any) -> dict[str, Any]:
+        """Ask the control plane; `refused` is the code of what it refuses."""
         try:
-            response = self._control.request(method, f"{self.url}/control/mode", timeout=self._timeout, **body)
+            response = self._control.request(method, self.url + path, timeout=self._timeout, **body)
             answer = response.json()
             if response.status_code == requests.codes.bad_request:
-                raise UsageError("bad_mode", f"the fixtures service refuses the mode: {answer['error']['message']}")
+                raise UsageError(
+                    refused, f"the fixtures service refuses the {path.rpartition('/')[2]}: {answer['error']['message']}"
+                )
             response.raise_for_status()
             if not isinstance(answer["hits"], dict):
                 raise ValueError("hits is no object")
         except (requests.RequestException, KeyError, TypeError, ValueError) as error:
-            said = f"the control plane at {self.url}/control/mode did not answer: {cause(error)}"
+            said = f"the control plane at {self.url}{path} did not answer: {cause(error)}"
             raise StackError("fixtures_unreachable", said, _HINT) from error
         return dict(answer)
 

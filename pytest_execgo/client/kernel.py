@@ -73,11 +73,16 @@ class KernelClient:
         return self._call("GET", "/health")
 
     def capabilities(self) -> frozenset[str]:
-        """Return what the kernel can beyond ExecGo ("wait", "cancel" ...), as its /health says; it is asked once."""
+        """Return what the kernel can beyond ExecGo ("wait", "cancel" ...), as its /health says; it is asked once.
+
+        One that is in trouble (5xx) has none for now, and is asked again.
+        """
         if self._capabilities is None:
             try:
                 said = self.health().get("capabilities")
-            except KernelRefused:
+            except KernelRefused as refused:
+                if refused.status_code >= 500:
+                    return frozenset()
                 said = None  # whatever it is that answers like that, it has no extensions of ours
             self._capabilities = frozenset(map(str, said)) if isinstance(said, list) else frozenset()
         return self._capabilities

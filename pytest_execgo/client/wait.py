@@ -21,15 +21,23 @@ class TaskSource(Protocol):
 
 
 class Watch:
-    """Tasks of one submission, and what is known of each. `open`: those that are not terminal, in topological order."""
+    """Tasks of one submission, and what is known of each. `open`: those that are not terminal, in topological order.
+
+    `check` is called before each round of questions; what it raises ends the waiting.
+    """
 
     def __init__(
-        self, source: TaskSource, tasks: Mapping[str, tuple[str, ...]], seen: Callable[[str, dict[str, Any]], None]
+        self,
+        source: TaskSource,
+        tasks: Mapping[str, tuple[str, ...]],
+        seen: Callable[[str, dict[str, Any]], None],
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         waited_for = {parent for parents in tasks.values() for parent in parents}
         self.source = source
         self.tasks = tasks
         self.seen = seen
+        self.check = check
         self.known: dict[str, dict[str, Any]] = {}
         self.open = dict.fromkeys(tasks)  # an ordered set
         self.sinks = dict.fromkeys(task for task in tasks if task not in waited_for)  # the open ones
@@ -92,6 +100,7 @@ def poll(watch: Watch, *, deadline: float, longest_interval: float) -> None:
     next_survey = time.monotonic() + _SURVEY
     interval = _FIRST
     while watch.open:
+        watch.check()
         moved = watch.probe()
         if time.monotonic() >= next_survey:
             moved = watch.survey() or moved  # once: parents stand before their children, and the budget holds

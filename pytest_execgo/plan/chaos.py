@@ -51,3 +51,6 @@ class ChaosProfile(Document):
     )
     expected_code: str | None = Field(default=None, description="Error code that a run under `expected_failure` must end with.")
     expected_layer: str | None = Field(default=None, description="Layer that such a failure must be attributed to; absent: any.")
+    model_timeout_ms: Annotated[int, Field(ge=1, le=3_600_000)] | None = Field(
+        default=None, description="Milliseconds that a planner waits for an answer of its model, where it would wait longer."
+    )

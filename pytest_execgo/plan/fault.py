@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from pytest_execgo.plan.chaos import Fault
+from pytest_execgo.plan.model import Mode
 from pytest_execgo.plan.stack import Capability, Service, Stack
 
 
@@ -17,13 +18,16 @@ class Surroundings:
     """What is known of a cell before it runs, to tell whether a fault could hit anything in it.
 
     `plan` is the scenario's reference plan document. `links` names the legs of the network that lead through a proxy of ours,
-    `local` tells whether the services are processes of this machine that may be signalled and bounded.
+    `local` tells whether the services are processes of this machine that may be signalled and bounded. `mode` says whether
+    a model is asked for the plan, `provider` whose model (None where none was named).
     """
 
     capabilities: frozenset[Capability]
     plan: Mapping[str, Any]
     links: frozenset[str]
     local: bool
+    mode: Mode = "replay"
+    provider: str | None = None
 
 
 class Link(Protocol):
@@ -60,6 +64,12 @@ class FixturesControl(Protocol):
     def hits(self) -> Mapping[str, int]:
         """Return how many requests have suffered since the mode was set, by what they suffered."""
 
+    def set_model(self, order: Mapping[str, Any]) -> None:
+        """Order a fault of the scripted model (see `fixtures_service/model/faults.py`); an empty mapping lifts it."""
+
+    def model_hits(self) -> Mapping[str, int]:
+        """Return how many of the model's answers have suffered since the order, by its role in them: `planner`, `reviewer`."""
+
 
 class KernelPort(Protocol):
     """What a fault may ask of the kernel itself, over a connection that no fault disturbs."""
@@ -88,6 +98,9 @@ class Run(Protocol):
 
     def let_up(self, service: Service) -> None:
         """Bring this service back when it is lost, from now on, and now."""
+
+    def let_go(self, service: Service) -> None:
+        """Bring this service back when it is lost, from now on; returns at once, so that a fault may call it as it strikes."""
 
 
 @dataclass(frozen=True, slots=True)

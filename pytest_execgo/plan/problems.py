@@ -29,17 +29,21 @@ class Problem:
 
 
 class PlanInvalid(ExecGoError):
-    """A plan that can't be executed: the planner's failure, not ours. `problems` holds every one, the message lists them."""
+    """A plan that can't be executed: the planner's failure, not ours. `problems` holds every one, the message lists them.
+
+    `validity` is the share of the plan in which nothing is wrong (see `validity.validity_of`).
+    """
 
     problems: tuple[Problem, ...]
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
+    def __init__(self, problems: Iterable[Problem], validity: float = 0.0) -> None:
         self.problems = tuple(problems)
+        self.validity = validity
         lines = "\n".join(f"  {problem}" for problem in self.problems)
         super().__init__("plan_invalid", f"the plan is invalid ({counted(len(self.problems))}):\n{lines}")
 
-    def __reduce__(self) -> tuple[type[PlanInvalid], tuple[tuple[Problem, ...]]]:  # type: ignore[override]
-        return (PlanInvalid, (self.problems,))
+    def __reduce__(self) -> tuple[type[PlanInvalid], tuple[tuple[Problem, ...], float]]:  # type: ignore[override]
+        return (PlanInvalid, (self.problems, self.validity))
 
 
 def counted(number: int) -> str:

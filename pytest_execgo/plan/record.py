@@ -9,6 +9,7 @@ from pytest_execgo.plan.chaos import RecoveryExpectation
 from pytest_execgo.plan.fault import FaultRecord
 from pytest_execgo.plan.history import HistoryVerdict
 from pytest_execgo.plan.model import StandardPlan
+from pytest_execgo.plan.planning import ModelExchange
 from pytest_execgo.plan.verdict import TaskOutcome, Verdict
 
 
@@ -39,7 +40,9 @@ class RunRecord:
 
     `progress_ns` holds when tasks were seen to succeed (monotonic clock), in order; `faults` what became of each fault;
     `history` the judgement on the run's history, where one was kept; `stop_time_ms` how long the run took to obey an
-    order to stop; `restarts` how many lost services were brought back.
+    order to stop; `restarts` how many lost services were brought back. Of a live planning, `planning_ms` is how long it took,
+    `model_ms` of that the model's part, `repairs` how often a plan was mended; `plan_validity` the share of the plan in
+    which nothing was wrong.
 
     `artifact_hashes` maps each expected artifact to its SHA-256 (None: it is missing) and `known_hashes` to the one
     that the scenario expects, where it states one. `wall_ms` runs from the cell's start to its verdict.
@@ -56,6 +59,12 @@ class RunRecord:
     known_hashes: dict[str, str] = field(default_factory=dict)
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    cost: float | None = None
+    plan_validity: float | None = None
+    planning_ms: float | None = None
+    model_ms: float | None = None
+    repairs: int | None = None
+    exchanges: list[ModelExchange] = field(default_factory=list)
     progress_ns: list[int] = field(default_factory=list)
     faults: tuple[FaultRecord, ...] = ()
     expectation: RecoveryExpectation = "not_applicable"

@@ -21,8 +21,9 @@ class RunMetrics(Document):
     themselves took (the kernel's clock); `overhead` is `wall_time_ms / critical_path_ms`. `determinism_drift` is the share of
     the cell's repetitions that differ from the most common one; it exists only in a sweep. Recovery figures exist where a
     fault hit and recovery was expected: `recovery_time_ms` runs from the first hit to the next success of a task.
-    `wasted_task_count` counts executions whose stage was run again. `lost_count`, `duplicate_count`, `orphan_count` come
-    from the run's history; null where it does not tell.
+    Planning figures exist for live cells: `planning_time_ms` is all of it, `model_time_ms` the model's part, `repair_count` the
+    repairs of the framework and of the normaliser. `wasted_task_count` counts executions whose stage was run again.
+    `lost_count`, `duplicate_count`, `orphan_count` come from the run's history; null where it does not tell.
     """
 
     plan_validity: float | None = None
@@ -47,6 +48,10 @@ class RunMetrics(Document):
     wasted_task_count: int | None = None
     restart_count: int | None = None
     stop_time_ms: float | None = None
+    planning_time_ms: float | None = None
+    model_time_ms: float | None = None
+    repair_count: int | None = None
+    cost: float | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
 
@@ -69,6 +74,15 @@ class FaultReport(Document):
     hit: bool | None = None
     observed: dict[str, Any] = Field(default_factory=dict)
     error: str | None = None
+
+
+class PlanShape(Document):
+    """What a plan is made of, in numbers; `tools` counts tasks by what they use."""
+
+    stages: int
+    tasks: int
+    bindings: int
+    tools: dict[str, int] = Field(default_factory=dict)
 
 
 class BenchmarkResult(Document):
@@ -97,6 +111,7 @@ class BenchmarkResult(Document):
     history: HistoryVerdict | None = None
     resumed: int = 0
     artifacts: ArtifactManifest
+    plan_shape: PlanShape | None = None
     plan_digest: str | None = None
     outcome_digest: str | None = None
     started_at: str
@@ -127,6 +142,24 @@ class BenchmarkRunRequest(Document):
     seed: int | None = None
 
 
+class PlanComparison(Document):
+    """The plans of one scenario side by side, by framework: each one's shape, its digest, how its run ended.
+
+    `differ_in` names what is not the same in all of them: stages, tasks, bindings, tools, or only details; empty when all
+    plans are one. `outcomes_differ` tells whether that made a difference to the outcome.
+    """
+
+    scenario_id: Name
+    mode: Mode
+    repetition: int
+    seed: int
+    shapes: dict[str, PlanShape]
+    digests: dict[str, str]
+    outcomes: dict[str, Outcome]
+    differ_in: list[str]
+    outcomes_differ: bool
+
+
 class BenchmarkSummary(Document):
     """A sweep's `benchmark-summary.json`: totals, one line a group of repetitions, and every run.
 
@@ -140,6 +173,7 @@ class BenchmarkSummary(Document):
     totals: dict[str, int]
     planned: int | None = None
     groups: list[GroupSummary]
+    plans: list[PlanComparison] = Field(default_factory=list)
     runs: list[BenchmarkResult]
 
 

@@ -12,6 +12,7 @@ from pytest_execgo.plan.check_tools import check_artifacts, check_limits, check_
 from pytest_execgo.plan.model import StandardPlan
 from pytest_execgo.plan.problems import PlanInvalid, Problem, Suggester
 from pytest_execgo.plan.shape import check_shape
+from pytest_execgo.plan.validity import validity_of
 from pytest_execgo.plan.view import view_plan
 
 _DIGITS = re.compile(r"([0-9]+)")
@@ -31,7 +32,7 @@ def load_plan(document: object, *, allowed_tools: Collection[str] | None = None,
     """Return the plan that a document holds, else raise `PlanInvalid` with every problem (see `check_plan`)."""
     plan, problems = _check(document, allowed_tools, max_tasks)
     if plan is None or problems:
-        raise PlanInvalid(problems)
+        raise PlanInvalid(problems, validity_of(document, problems))
     return plan
 
 

@@ -140,6 +140,7 @@ class ExecGoSession:
             return
         try:
             scenarios = {cell.scenario for cell in self.sweep.cells}
+            self.sweep.check_provider()
             if not self.config.option.collectonly:
                 writable(self.settings.out)
         except UsageError as error:

@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from pytest_execgo.core.bundle import bundled
-from pytest_execgo.plan.result import BenchmarkResult, BenchmarkSummary, RunMetrics
+from pytest_execgo.plan.result import BenchmarkResult, BenchmarkSummary, PlanComparison, RunMetrics
 from pytest_execgo.reporting.proof import fault_fate, witnesses
 from pytest_execgo.reporting.tally import group_verdicts, reasons, skip_reasons, totals_line
 from pytest_execgo.reporting.text import NOT_APPLICABLE, counted, duration, one_line, share, times
@@ -91,11 +91,29 @@ def sweep_summary(summary: BenchmarkSummary) -> str:
     return template.render(
         summary=summary,
         totals=totals_line(summary),
+        plans=[row for comparison in summary.plans for row in _plan_rows(comparison)][:_ROWS],
         recoveries=[group for group in summary.groups if group.recovery_success is not None or group.violations],
         failing=rows,
         more_failing=len(failing) - len(rows),
         skipped=skip_reasons(summary.runs),
     )
+
+
+def _plan_rows(comparison: PlanComparison) -> list[dict[str, Any]]:
+    differ = ", ".join(comparison.differ_in) or "nothing"
+    said = f"{differ}; outcomes differ, too" if comparison.outcomes_differ else differ
+    return [
+        {
+            "scenario": comparison.scenario_id,
+            "mode": comparison.mode,
+            "framework": framework,
+            "shape": shape,
+            "tools": ", ".join(f"{tool} {count}" for tool, count in shape.tools.items()),
+            "outcome": comparison.outcomes[framework],
+            "differ": said,
+        }
+        for framework, shape in comparison.shapes.items()
+    ]
 
 
 def _explanations(result: BenchmarkResult) -> list[str]:

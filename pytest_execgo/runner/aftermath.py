@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from pytest_execgo.client.kernel import KernelRefused, KernelUnreachable
 from pytest_execgo.core.errors import ExecGoError
 from pytest_execgo.plan import events
@@ -19,8 +21,9 @@ def conclude_run(course: Course, ending: Ending) -> Ending:
     seq, failure = 0, None
     try:
         if course.order.how is not None:  # before the faults are lifted: one of them may want to see that it was obeyed
-            _leave_nothing_behind(course)
-            _stopped(course, course.order.how)
+            with suppress(KernelUnreachable):  # another of them may keep the kernel from answering
+                _leave_nothing_behind(course)
+                _stopped(course, course.order.how)
         course.calm()
         _leave_nothing_behind(course)
         if not ending.interrupted:
@@ -36,7 +39,10 @@ def conclude_run(course: Course, ending: Ending) -> Ending:
     if failure is not None:
         return Ending("error", ending.attribution, f"the run's evidence can't be had: {failure}")
     doubts = nemesis.conclusive() if nemesis is not None else []
+    gone = course.guard.failure
     concluded = conclude(ending, course.parts.profile, record.faults, doubts, record.history, seq)
+    if gone is not None and ending.outcome == concluded.outcome == "passed":  # it got by without that service, and is not well
+        concluded = Ending("error", error=f"a service could not be brought back: {gone}")
     if record.expectation == "should_recover" and any(fault.hit for fault in record.faults):
         record.recovered = concluded.outcome == "passed"
     return concluded
@@ -47,10 +53,10 @@ def _leave_nothing_behind(course: Course) -> None:
     unfinished = [wire for stage in course.record.stages for wire in stage.unfinished]
     if not unfinished:
         return
-    for stage in course.record.stages:
-        stage.unfinished = []
     try:
         left = evidence.withdraw(course.observer, unfinished)
+        for stage in course.record.stages:
+            stage.unfinished = []
     except (KernelUnreachable, KernelRefused):
         left = unfinished
     course.stream.emit(events.TasksAbandoned(status="failed", wire_ids=unfinished))

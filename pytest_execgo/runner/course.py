@@ -20,6 +20,7 @@ from pytest_execgo.plan import events
 from pytest_execgo.plan.cell import Cell
 from pytest_execgo.plan.fault import World
 from pytest_execgo.plan.model import StandardPlan
+from pytest_execgo.plan.planning import PlanningFailed
 from pytest_execgo.plan.problems import PlanInvalid
 from pytest_execgo.plan.record import RunRecord
 from pytest_execgo.plan.stack import Service
@@ -143,6 +144,10 @@ class Course:
         """Bring this service back when it is lost, from now on, and now."""
         self.guard.let_up(service)
 
+    def let_go(self, service: Service) -> None:
+        """Bring this service back when it is lost, from now on, without waiting for that."""
+        self.guard.let_go(service)
+
     # -- the steps ------------------------------------------------------------------------------------------------------
 
     def to_the_end(self) -> Ending:
@@ -155,6 +160,8 @@ class Course:
             return self._verified(plan)
         except PlanInvalid as invalid:
             return self._rejected(invalid)
+        except PlanningFailed as failed:
+            return self._unplanned(failed)
         except StageFailed as failed:
             lost = service_gone(self.parts.stack, failed.attribution)
             return Ending("error", failed.attribution, str(lost)) if lost else self.failed(failed.attribution)
@@ -181,12 +188,13 @@ class Course:
         self.stream.emit(events.RunStarted(cell_id=self.cell.cell_id, seed=self.seed, workspace=workspace))
         self._effects_before = self._applied_effects()
         lay_out(self.parts.scenario.fixtures, self.folder.workspace)
-        planned = obtain_plan(self.cell, self.parts, self.seed, self._disturb)
+        planned = obtain_plan(self.cell, self.parts, self.seed, self.record, self._disturb)
         plan = planned.plan
         self.folder.write_json(files.TRACE, dict(planned.trace))
         self.folder.write_json(files.PLAN, plan.model_dump(mode="json", exclude_unset=True))
         self.record.plan, self.record.plan_valid = plan, True
-        self.record.prompt_tokens, self.record.completion_tokens = planned.prompt_tokens, planned.completion_tokens
+        if planned.prompt_tokens is not None:  # an adapter that asks a model by itself knows
+            self.record.prompt_tokens, self.record.completion_tokens = planned.prompt_tokens, planned.completion_tokens
         self.stream.emit(
             events.PlanObtained(
                 source=str(planned.trace.get("source", self.cell.mode)),
@@ -221,6 +229,7 @@ class Course:
             client=self.kernel,
             patience=recovery,
             going=self.order.going,
+            heed=self.order.heed,
             stream=self.stream,
             record=self.record,
             values={
@@ -283,12 +292,26 @@ class Course:
     def _applied_effects(self) -> int:
         return self.parts.fixtures.applied_effects(self.run_id if self.parts.shared else None)
 
+    def _unplanned(self, failed: PlanningFailed) -> Ending:
+        """Tell why there is no plan: the planner's failure is the run's, that of a framework's process an error."""
+        exchanges = [one.model_dump(mode="json") for one in self.record.exchanges]
+        trace = {"framework": self.cell.framework, "mode": self.cell.mode, "error": str(failed), "exchanges": exchanges}
+        self.folder.write_json(files.TRACE, trace)
+        self.record.plan_valid = False if failed.layer == "planner" else None
+        seq = self.stream.emit(events.PlanRejected(status="failed", error_code=failed.code, problems=[failed.message]))
+        attribution = Attribution(
+            layer=failed.layer, code=failed.code, message=failed.message, retryable=failed.retryable, evidence=[seq]
+        )
+        return Ending("error", attribution, str(failed)) if failed.layer == "adapter" else self.failed(attribution)
+
     def _rejected(self, invalid: PlanInvalid) -> Ending:
-        self.record.plan_valid = False
+        self.record.plan_valid, self.record.plan_validity = False, invalid.validity
         self.record.invalid_actions += sum(problem.code in ("unknown_tool", "tool_not_allowed") for problem in invalid.problems)
         problems = [str(problem) for problem in invalid.problems]
-        raw = {"framework": self.cell.framework, "mode": self.cell.mode, "raw": self.parts.scenario.reference_plan}
-        self.folder.write_json(files.TRACE, {**raw, "problems": problems})
+        exchanges = [one.model_dump(mode="json") for one in self.record.exchanges]
+        told = {"raw": self.parts.scenario.reference_plan} if self.cell.mode == "replay" else {"exchanges": exchanges}
+        trace = {"framework": self.cell.framework, "mode": self.cell.mode, **told, "problems": problems}
+        self.folder.write_json(files.TRACE, trace)
         codes = {problem.code for problem in invalid.problems}
         code = codes.pop() if len(codes) == 1 else invalid.code
         seq = self.stream.emit(events.PlanRejected(status="failed", error_code=code, problems=problems))

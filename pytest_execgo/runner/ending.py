@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 from pytest_execgo.core.jsonio import digest
 from pytest_execgo.plan.model import StandardPlan
 from pytest_execgo.plan.record import RunRecord
+from pytest_execgo.plan.result import PlanShape
+from pytest_execgo.plan.tools import tool_of
 from pytest_execgo.plan.verdict import Attribution, Outcome, Verdict
 
 
@@ -24,6 +27,14 @@ class Ending:
 def plan_digest(plan: StandardPlan) -> str:
     """Identify what was planned: all of the plan but its names and who made it."""
     return digest(plan.model_dump(mode="json", include={"stages"}))
+
+
+def shape_of(plan: StandardPlan) -> PlanShape:
+    """Return what a plan is made of, in numbers."""
+    tasks = [task for stage in plan.stages for task in stage.task_graph.tasks]
+    tools = Counter(tool_of(task.model_dump(exclude_unset=True)) or task.type for task in tasks)
+    bindings = sum(len(stage.bindings) for stage in plan.stages)
+    return PlanShape(stages=len(plan.stages), tasks=len(tasks), bindings=bindings, tools=dict(sorted(tools.items())))
 
 
 def outcome_digest(record: RunRecord, ending: Ending) -> str | None:

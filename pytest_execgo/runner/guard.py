@@ -6,6 +6,7 @@ import os
 import select
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
@@ -27,7 +28,7 @@ class ServiceGuard:
         self._stack = stack
         self._emit = emit
         self._left = restarts
-        self._held: set[Service] = set()
+        self._held = Counter[Service]()
         self._changed = threading.Condition()
         self._asked = self._answered = 0
         self._over = False
@@ -59,15 +60,19 @@ class ServiceGuard:
         return self._thread is not None or any(row.running for row in self._stack.status() if row.service is service)
 
     def hold_down(self, service: Service) -> None:
-        """Leave a lost service lost, until `let_up`."""
+        """Leave a lost service lost, until as many `let_up` or `let_go`."""
         with self._changed:
-            self._held.add(service)
+            self._held[service] += 1
 
     def let_up(self, service: Service) -> None:
         """Bring a lost service back from now on; returns once it is, if it is lost now."""
-        with self._changed:
-            self._held.discard(service)
+        self.let_go(service)
         self.settle()
+
+    def let_go(self, service: Service) -> None:
+        """Bring a lost service back from now on; returns at once."""
+        with self._changed:
+            self._held -= Counter((service,))  # those held by nobody are dropped
 
     def settle(self) -> bool:
         """Return once every service that is lost by now is back, or given up; tell whether nothing was given up.
@@ -110,9 +115,10 @@ class ServiceGuard:
                 self._changed.notify_all()
 
     def _bring_back(self) -> None:
+        held = set(self._held)  # who is let go between the look and the judgement is back
         for row in self._stack.status():
             lost = not row.running and row.pid is None  # what is only paused has a pid
-            if not lost or row.service in self._held or self.failure is not None:
+            if not lost or row.service in held or row.service in self._held or self.failure is not None:
                 continue
             try:
                 if self._left <= 0:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from pytest_execgo.client.fixtures import FixturesClient
 from pytest_execgo.client.kernel import KernelClient
-from pytest_execgo.plan.adapter import Adapter
+from pytest_execgo.plan.adapter import Adapter, Planning
+from pytest_execgo.plan.cell import Cell
 from pytest_execgo.plan.chaos import ChaosProfile
 from pytest_execgo.plan.events import Consumer
 from pytest_execgo.plan.fault import Action, Link, PlanAction
+from pytest_execgo.plan.model import ModelProfile
+from pytest_execgo.plan.planning import ModelExchange, ModelUsage, Recording
 from pytest_execgo.plan.record import RunRecord
 from pytest_execgo.plan.result import BenchmarkResult, RunMetrics
 from pytest_execgo.plan.stack import Endpoints, Stack
@@ -29,6 +33,19 @@ class Journal(Protocol):
         """Return the entries since the last call."""
 
 
+@dataclass(slots=True)
+class ModelWay:
+    """One live planning's way to its model. What was said, exchanged and used is there once the way is closed."""
+
+    planning: Planning
+    profile: ModelProfile
+    provider: str
+    label: str
+    exchanges: list[ModelExchange] = field(default_factory=list)
+    usage: ModelUsage = field(default_factory=ModelUsage)
+    heard: list[dict[str, Any]] = field(default_factory=list)
+
+
 @dataclass(frozen=True, slots=True)
 class RunParts:
     """Everything that a run needs, chosen by the wiring.
@@ -37,7 +54,8 @@ class RunParts:
     the run uses: both may lead through `links`, while `direct` is a connection to the kernel that no fault disturbs. A
     `shared` stack serves others, too, so that only effects whose key begins with the run's id count against its budget.
     `local` services are processes of this machine. `abandon` is told the global ids of tasks that were given up.
-    `stack_folder` and `worker` are written down, so that a run that is cut short can be found and taken up again.
+    `way` opens a live planning's way to its model (None: no live planning here); `keep` takes a recording of it, if one is
+    wanted. `stack_folder` and `worker` are written down, so that a run that is cut short can be found and taken up again.
     """
 
     sweep_id: str
@@ -61,5 +79,7 @@ class RunParts:
     journal: Journal | None = None
     worker: str = "main"
     stack_folder: Path | None = None
+    way: Callable[[Cell, int], AbstractContextManager[ModelWay]] | None = None
+    keep: Callable[[Recording], object] | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     watchers: tuple[Consumer, ...] = ()

@@ -16,7 +16,7 @@ from pytest_execgo.plan.result import BenchmarkResult, FaultReport
 from pytest_execgo.runner.aftermath import conclude_run
 from pytest_execgo.runner.checkpoints.run_state import InterruptedRun, RunStore
 from pytest_execgo.runner.course import Course
-from pytest_execgo.runner.ending import Ending, outcome_digest, plan_digest
+from pytest_execgo.runner.ending import Ending, outcome_digest, plan_digest, shape_of
 from pytest_execgo.runner.parts import RunParts
 from pytest_execgo.runner.workspace import new_run_id
 
@@ -111,6 +111,7 @@ def _result(course: Course, ending: Ending, started_ns: int) -> BenchmarkResult:
         history=record.history,
         resumed=record.lives - 1,
         artifacts=course.folder.manifest(),
+        plan_shape=shape_of(record.plan) if record.plan else None,
         plan_digest=plan_digest(record.plan) if record.plan else None,
         outcome_digest=outcome_digest(record, ending),
         started_at=rfc3339(started_ns),

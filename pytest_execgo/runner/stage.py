@@ -42,7 +42,8 @@ class Patience(Protocol):
 class StageRunner:
     """Runs the stages of one run, one after the other. `finished` collects outcomes by the plan's task ids.
 
-    `going` is told which tasks are about to be submitted, and may raise to keep them from it.
+    `going` is told which tasks are about to be submitted, and once they are; `heed` is called while they are waited for. Both
+    may raise to break the run off.
     """
 
     run_id: str
@@ -54,6 +55,7 @@ class StageRunner:
     values: Mapping[str, str]
     artifacts: Mapping[str, str]
     finished: dict[str, TaskOutcome]
+    heed: Callable[[], None] = lambda: None
     taken_up: bool = False
     """The next attempt may have been submitted by an earlier life of this run."""
 
@@ -72,6 +74,7 @@ class StageRunner:
         record.unfinished = list(compiled.wire_ids.values())  # until it is known better
         self.going(record.unfinished)
         record.accepted = self._submit(stage, compiled)
+        self.going(record.unfinished)
         failure = self._watch(stage, compiled, record) or self._missing_artifacts(stage)
         if failure is not None and stage.submit_policy.stop_on_failure:
             raise StageFailed(failure, stage.stage_id)
@@ -119,7 +122,9 @@ class StageRunner:
         def wait() -> tuple[dict[str, dict[str, Any]], list[str]]:
             left = max(0.0, deadline - time.monotonic())
             interval = policy.poll_interval_ms / 1000
-            return wait_until_terminal(self.client, compiled.waits(), budget=left, longest_interval=interval, seen=seen)
+            return wait_until_terminal(
+                self.client, compiled.waits(), budget=left, longest_interval=interval, seen=seen, check=self.heed
+            )
 
         try:
             envelopes, open_ids = self.patience.through(wait, stage.stage_id)

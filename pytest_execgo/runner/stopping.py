@@ -27,6 +27,7 @@ class StopOrder:
         self._note = note
         self._lock = threading.Lock()
         self._going: tuple[str, ...] = ()
+        self._unheard = False
         self.how: str | None = None
         self.ordered_ns = 0
         self.obeyed_ns = 0
@@ -41,15 +42,23 @@ class StopOrder:
             going = self._going
         self._note(how)
         self.seq = self._emit(StopOrdered(status="failed", error_code="stopped", how=how))
-        cancel_all(self._kernel, going)
+        self._unheard = not cancel_all(self._kernel, going)
 
     def check(self) -> None:
         """Raise `RunStopped` when the order has been given."""
         if self.how is not None:
             raise RunStopped(self.how)
 
+    def heed(self) -> None:
+        """Raise `RunStopped` when the order did not get through to the kernel: whoever waits for the tasks is to see to it."""
+        if self._unheard:
+            self.check()
+
     def going(self, wire_ids: Iterable[str]) -> None:
-        """Tell what is to be cancelled if the order comes from now on; raises `RunStopped` if it has come."""
+        """Tell what is to be cancelled if the order comes from now on; raises `RunStopped` if it has come.
+
+        To be told before tasks are submitted, and again once they are: an order in between finds nothing to cancel.
+        """
         with self._lock:
             if self.how is None:
                 self._going = tuple(wire_ids)

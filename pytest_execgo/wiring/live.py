@@ -36,7 +36,7 @@ class KernelJournal:
 class LiveStack:
     """A stack that is up. `make` builds it, given the URLs of the network legs that its traffic shall pass.
 
-    `busy` tells that what a run left behind may still be running in it.
+    `busy` tells that what a run left behind may still be running in it, or be half done.
     """
 
     def __init__(self, make: Callable[[Mapping[str, str]], Stack], folder: Path, links: Links | None = None) -> None:

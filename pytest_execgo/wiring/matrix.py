@@ -100,12 +100,12 @@ def _parse_cell(text: str, known: Axes, seed: int | None) -> Cell:
     return Cell(scenario, framework, cast(Mode, mode), chaos, int(repetition), seed)
 
 
-def surroundings(scenario: Scenario, backend: str) -> Surroundings:
+def surroundings(scenario: Scenario, backend: str, mode: Mode = "replay", provider: str | None = None) -> Surroundings:
     """Return what is known of a scenario's cells before they run. Of somebody else's stack, only our way to it is ours."""
     capabilities = CAPABILITIES.get(backend, frozenset())
     ours = bool(capabilities)
     links = frozenset(LEGS) if ours else frozenset({"client-kernel"})
-    return Surroundings(capabilities, scenario.reference_plan, links=links, local=ours)
+    return Surroundings(capabilities, scenario.reference_plan, links=links, local=ours, mode=mode, provider=provider)
 
 
 def needs_links(profile: ChaosProfile, actions: Mapping[str, Action | PlanAction], around: Surroundings) -> bool:
@@ -121,16 +121,19 @@ def exclusion(
     profile: Callable[[str], ChaosProfile],
     *,
     backend: str = "embedded",
+    provider: str | None = None,
     actions: Mapping[str, Action | PlanAction] = ACTIONS,
 ) -> str | None:
     """Say why a cell can't be run here; None when it can."""
     allowed = scenario.spec.allowed_chaos
     if cell.chaos != "none" and "all" not in allowed and cell.chaos not in allowed:
         return f"scenario {cell.scenario!r} does not allow chaos profile {cell.chaos!r} (allowed: {', '.join(allowed) or 'none'})"
-    modes = adapters[cell.framework].capabilities().modes
-    if cell.mode not in modes:
-        return f"{cell.mode} planning with {cell.framework} is not part of this version; use --execgo-mode {modes[0]}"
-    return unusable(profile(cell.chaos), actions, surroundings(scenario, backend))
+    able = adapters[cell.framework].capabilities()
+    if cell.mode not in able.modes:
+        if cell.mode == "live" and able.native_version is None:
+            return f"{cell.framework} is not installed, so that it can't plan live: {able.install_hint}"
+        return f"{cell.mode} planning is nothing that {cell.framework} can do here; use --execgo-mode {able.modes[0]}"
+    return unusable(profile(cell.chaos), actions, surroundings(scenario, backend, cell.mode, provider))
 
 
 def describe(matrix: Sequence[PlannedCell]) -> list[str]:

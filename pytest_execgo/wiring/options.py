@@ -57,6 +57,7 @@ OPTIONS = (
     Option("max-tokens", "text", "4096", "N", "how long an answer of it may be, in tokens"),
     Option("model-timeout", "text", "60", "SECONDS", "how long it may take for an answer"),
     Option("out", "text", "var/runs", "DIR", "folder of the runs' artifacts"),
+    Option("record", "flag", "", "", "keep what frameworks plan live under the scenario's recordings/", in_ini=False),
     Option("resume", "flag", "", "", "go on with the latest sweep in the artifacts folder that was cut short", in_ini=False),
 )
 

@@ -38,6 +38,7 @@ class Settings:
     runtime_url: str | None
     fixtures_url: str | None
     token: str | None
+    record: bool
     provider: str | None
     model: ModelChoice
     out: Path
@@ -70,6 +71,7 @@ class Settings:
             runtime_url=values["runtime-url"] or None,
             fixtures_url=values["fixtures-url"] or None,
             token=values["token"] or None,
+            record=_flag("record", values["record"]),
             provider=values["provider"] or None,
             model=_model(values),
             out=root / _folder("out", values["out"]),

@@ -30,7 +30,9 @@ def make_stack(settings: Settings, folder: Path, links: Mapping[str, str] | None
     legs = links or {}
     via = {service: legs[name] for service, name in _LEGS.items() if name in legs}
     fronts = tuple(url.removeprefix("http://") for name, url in legs.items() if name == "client-kernel")
-    surroundings = StackSettings(environ=os.environ, via=via, kernel_hosts=fronts, ports=read_stack_ports(folder))
+    own = settings.root / "scenarios"
+    plans = {Service.FIXTURES: ["-scenarios", str(own)]} if own.is_dir() else {}
+    surroundings = StackSettings(extra_args=plans, environ=os.environ, via=via, kernel_hosts=fronts, ports=read_stack_ports(folder))
     if settings.backend == "native":
         from pytest_execgo.harness.native import NativeStack
 

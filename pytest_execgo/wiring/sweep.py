@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import secrets
 import time
 from collections.abc import Iterable, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
@@ -33,9 +34,12 @@ from pytest_execgo.runner.parts import RunParts
 from pytest_execgo.runner.run import run_cell
 from pytest_execgo.scenarios.catalogue import Catalogue, discover
 from pytest_execgo.scenarios.model import Scenario
+from pytest_execgo.scenarios.recordings import write_recording
 from pytest_execgo.scenarios.verifiers import load_verifier
 from pytest_execgo.wiring.live import LiveStack
+from pytest_execgo.wiring.live_planning import LivePlanner
 from pytest_execgo.wiring.matrix import Axes, PlannedCell, exclusion, expand, needs_links, select, surroundings
+from pytest_execgo.wiring.providers import check_provider
 from pytest_execgo.wiring.resume import CannotGoOn, Resumption, abandon
 from pytest_execgo.wiring.settings import MODES, Settings
 from pytest_execgo.wiring.sweep_file import begin_sweep, unfinished_sweep
@@ -84,6 +88,7 @@ class Sweep:
         self._profiles: dict[str, ChaosProfile] = {}
         self._judges: dict[str, Verifier] = {}
         self._stacks = StackUpkeep(settings, f"{self.sweep_id}-{worker}", lambda: self._linked)
+        self._planner: LivePlanner | None = None
         self._owner = owner
         self.resumption = Resumption(settings.out, self.sweep_id, settings.backend) if settings.resume else None
 
@@ -110,11 +115,13 @@ class Sweep:
     @cached_property
     def _linked(self) -> bool:
         """Tell whether any cell's faults strike the network, so that the stack's traffic must pass through links."""
-        kinds = dict.fromkeys((cell.scenario, cell.chaos) for cell in self.cells)
-        return any(self._needs_links(scenario, chaos) for scenario, chaos in kinds)
+        kinds = {(cell.scenario, cell.mode, cell.chaos): cell for cell in self.cells}
+        return any(self._needs_links(cell) for cell in kinds.values())
 
-    def _needs_links(self, scenario: str, chaos: str) -> bool:
-        return needs_links(self.profile(chaos), self.actions, surroundings(self.scenario(scenario), self.settings.backend))
+    def _needs_links(self, cell: Cell) -> bool:
+        s = self.settings
+        around = surroundings(self.scenario(cell.scenario), s.backend, cell.mode, s.provider)
+        return needs_links(self.profile(cell.chaos), self.actions, around)
 
     @cached_property
     def cells(self) -> list[Cell]:
@@ -124,7 +131,8 @@ class Sweep:
     def planned(self, cell: Cell) -> PlannedCell:
         """Tell whether one cell can be run."""
         scenario, backend = self.scenario(cell.scenario), self.settings.backend
-        reason = exclusion(cell, scenario, self.adapters, self.profile, backend=backend, actions=self.actions)
+        provider, actions = self.settings.provider, self.actions
+        reason = exclusion(cell, scenario, self.adapters, self.profile, backend=backend, provider=provider, actions=actions)
         return PlannedCell(cell, reason)
 
     def scenario_at(self, file: Path) -> str | None:
@@ -143,8 +151,14 @@ class Sweep:
             self._profiles[profile_id] = load_profile(profile_id, self._profile_folders, self.actions)
         return self._profiles[profile_id]
 
+    def check_provider(self) -> None:
+        """Raise `UsageError` when live cells are asked for, and no model that could plan them."""
+        if any(cell.mode == "live" for cell in self.cells):
+            check_provider(self.settings, os.environ)
+
     def check(self) -> None:
         """Load every scenario, verifier and profile of the sweep; `UsageError` with all that is wrong with any of them."""
+        self.check_provider()
         problems: list[str] = []
         for scenario_id in dict.fromkeys(cell.scenario for cell in self.cells):
             try:
@@ -187,10 +201,12 @@ class Sweep:
             cut = self.resumption.take_over(cell)
         self.begin()
         try:
-            return run_cell(cell, self._parts(cell, self.live())) if cut is None else self.go_on(cell, cut)
+            if cell.mode == "live":
+                self._live_planner().warm_up(cell.framework)
+            return self._run(cell, self.live()) if cut is None else self.go_on(cell, cut)
         except CannotGoOn as error:
             abandon(error)
-            return run_cell(cell, self._parts(cell, self.live()))
+            return self._run(cell, self.live())
 
     def go_on(self, cell: Cell, run: InterruptedRun) -> BenchmarkResult:
         """Go on with a run that was cut short, on a stack like the one that it had; `CannotGoOn` when there can't be one."""
@@ -198,12 +214,19 @@ class Sweep:
             live = self._stacks.over(run.stack_folder)
         except ExecGoError as error:
             raise CannotGoOn(run.path, error) from error
-        return run_cell(cell, self._parts(cell, live), run)
+        return self._run(cell, live, run)
+
+    def _run(self, cell: Cell, live: LiveStack, cut: InterruptedRun | None = None) -> BenchmarkResult:
+        try:
+            return run_cell(cell, self._parts(cell, live), cut)
+        except BaseException:
+            live.busy = True  # broken off at any point: a fault, or its undoing, may be half done
+            raise
 
     def _parts(self, cell: Cell, live: LiveStack) -> RunParts:
         scenario = self.scenario(cell.scenario)
         profile = self.profile(cell.chaos)
-        linked = live.links is not None and self._needs_links(cell.scenario, cell.chaos)
+        linked = live.links is not None and self._needs_links(cell)
         return RunParts(
             sweep_id=self.sweep_id,
             out=self.settings.out,
@@ -226,6 +249,8 @@ class Sweep:
             journal=live.journal,
             worker=self.worker,
             stack_folder=live.folder,
+            way=partial(self._live_planner().way, fixtures_url=live.endpoints.fixtures) if cell.mode == "live" else None,
+            keep=partial(write_recording, scenario) if self.settings.record else None,
             versions=self.versions(cell),
         )
 
@@ -235,9 +260,19 @@ class Sweep:
         native = self.adapters[cell.framework].capabilities().native_version
         return versions | ({cell.framework: native} if native else {})
 
+    def _live_planner(self) -> LivePlanner:
+        if self._planner is None:
+            self._planner = LivePlanner(self.settings)
+        return self._planner
+
     def close(self) -> None:
-        """Take the stack down."""
-        self._stacks.close()
+        """Take the stack down, and end what frameworks plan in."""
+        try:
+            self._stacks.close()
+        finally:
+            if self._planner is not None:
+                self._planner.close()
+                self._planner = None
 
     def __enter__(self) -> Self:
         return self

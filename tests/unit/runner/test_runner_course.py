@@ -127,12 +127,25 @@ def test_a_deadline_stops_the_run_and_nothing_more_is_submitted(world: World) ->
     ordered = threading.Event()
     world.kernel.on_submit = wait_for_it
     world.watchers = (OnEvent("stop_ordered", ordered.set),)
+    world.kernel.envelopes["first"] = {"status": "running"}
     result = world.run()
     assert result.outcome == "failed"
     assert result.attribution is not None
     assert (result.attribution.layer, result.attribution.code) == ("machine", "stopped")
     assert submitted_ids(world) == ["one:first:1"]
     assert world.records[0].stop_time_ms is not None
+    assert world.listener.events("task_observed") == [], "the order found nothing to cancel yet, and is not waited out"
+    assert world.kernel.deleted, "what was on its way is withdrawn"
+
+
+def test_a_service_that_stays_lost_is_no_recovery(world: World) -> None:
+    world.recovery = RecoveryPolicy(restarts=0)
+    shaken(world, Shake())
+    world.kernel.on_submit = lambda tasks: setattr(world.stack, "running", False)
+    result = world.run()
+    assert result.outcome == "error"
+    assert "could not be brought back" in (result.error or "")
+    assert world.records[0].recovered is False
 
 
 @dataclass

@@ -185,6 +185,20 @@ def test_the_guard_leaves_alone_what_is_paused_or_held_down(scene: Scene) -> Non
         assert scene.stack.revived == [Service.KERNEL]
 
 
+def test_what_two_hold_down_is_brought_back_when_both_let_go(scene: Scene) -> None:
+    with scene.guard(restarts=0) as guard:
+        guard.hold_down(Service.KERNEL)
+        guard.hold_down(Service.KERNEL)
+        scene.stack.ended.add(Service.KERNEL)
+        guard.let_go(Service.KERNEL)
+        assert guard.settle(), "what others restart costs no restart of the run's"
+        guard.let_go(Service.KERNEL)
+        assert not guard.settle()
+        guard.let_go(Service.KERNEL)
+        guard.hold_down(Service.KERNEL)
+        assert guard._held[Service.KERNEL] == 1
+
+
 def test_the_guard_brings_back_so_many_and_no_more(scene: Scene) -> None:
     with scene.guard(restarts=1) as guard:
         scene.stack.ended.add(Service.RUNTIME)
@@ -228,3 +242,22 @@ def test_an_order_to_stop_cancels_what_goes_on_once_and_lets_nothing_begin(scene
             late()
     assert kernel.cancelled == ["a", "b"]
     assert order.obeyed() >= 0
+
+
+def test_an_order_that_the_kernel_did_not_hear_is_for_those_who_wait(scene: Scene) -> None:
+    kernel, away = Cancelling(), [KernelUnreachable("kernel_unreachable", "timed out")]
+
+    def cancel(task_id: str) -> dict[str, Any]:
+        raise away[0]
+
+    heard = StopOrder(kernel, scene.emit, lambda how: None)  # type: ignore[arg-type]
+    heard.going(["a"])
+    heard.heed()
+    heard.order("deadline")
+    heard.heed()
+    kernel.cancel = cancel  # type: ignore[method-assign]
+    lost = StopOrder(kernel, scene.emit, lambda how: None)  # type: ignore[arg-type]
+    lost.going(["a"])
+    lost.order("deadline")
+    with pytest.raises(RunStopped):
+        lost.heed()

@@ -31,6 +31,7 @@ from pytest_execgo.wiring.resume import (
 from pytest_execgo.wiring.settings import Settings
 from pytest_execgo.wiring.sweep import Sweep, sweep_to_resume
 from pytest_execgo.wiring.sweep_file import begin_sweep, cells_digest, finish_sweep, read_sweep_file, unfinished_sweep
+from pytest_execgo.wiring.upkeep import StackUpkeep
 
 CELL = Cell("demo", "crewai", "replay", "none")
 OTHER = Cell("demo", "langgraph", "replay", "none")
@@ -425,3 +426,19 @@ def test_a_new_stack_never_gets_the_folder_of_an_old_one(folder: Folder, calls: 
     (folder.out / "stacks" / "sweep-1-main-2").mkdir()
     opened().run(REAL)
     assert calls == [(REAL, folder.out / "stacks" / "sweep-1-main-3", None)]
+
+
+def test_a_stack_on_which_a_run_was_broken_off_does_not_serve_the_next_one(
+    folder: Folder, calls: list[Any], opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken_off(cell: Cell, parts: Any, resume: InterruptedRun | None = None) -> str:
+        raise KeyboardInterrupt
+
+    sweep = opened(resume=False)
+    first = sweep.live()
+    with monkeypatch.context() as meanwhile, pytest.raises(KeyboardInterrupt):
+        meanwhile.setattr("pytest_execgo.wiring.sweep.run_cell", broken_off)
+        sweep.run(REAL)
+    monkeypatch.undo()
+    assert first.busy is True
+    assert StackUpkeep(settings(folder), "x", lambda: False)._usable(first) is False

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from pytest_execgo.plan.provider import ModelChoice
 
 from pytest_execgo.core.errors import UsageError
+from pytest_execgo.plan.provider import ModelChoice
 from pytest_execgo.wiring.options import effective
 from pytest_execgo.wiring.settings import BACKENDS, Settings
 

@@ -1,0 +1,122 @@
+"""Live planning in a run: what it costs is measured, why there is no plan is said, what was planned can be kept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_execgo.plan.adapter import PlannedRun, Planning
+from pytest_execgo.plan.cell import Cell
+from pytest_execgo.plan.model import ModelProfile, PlanContext
+from pytest_execgo.plan.planning import ModelExchange, ModelUsage, PlannerOutput, PlanningFailed, Recording
+from pytest_execgo.plan.problems import PlanInvalid, Problem
+from pytest_execgo.plan.validate import load_plan
+from pytest_execgo.plan.verdict import Layer
+from pytest_execgo.runner.parts import ModelWay
+from pytest_execgo.runner.run import run_cell
+from pytest_execgo.scenarios.recordings import planning_digest
+
+if TYPE_CHECKING:
+    from tests.unit.runner.conftest import World
+
+CELL = Cell("demo", "langgraph", "live", "none")
+EXCHANGE = ModelExchange(path="/v1/chat/completions", request={"messages": []}, status=200, response={"x": 1}, took_ms=3.0)
+
+
+@dataclass
+class Live:
+    """An adapter that plans what the world's scenario has, or raises."""
+
+    world: World
+    error: Exception | None = None
+    contexts: list[PlanContext] = field(default_factory=list)
+
+    def live(self, context: PlanContext, planning: Planning) -> PlannedRun:
+        self.contexts.append(context)
+        assert planning.model_url == "http://model.test/v1"
+        if self.error is not None:
+            raise self.error
+        plan = load_plan({**self.world.plan, "mode": "live"})
+        output = PlannerOutput(framework="langgraph", framework_version="1", raw={"plan": "text"}, trace=[{"a": 1}], repairs=1)
+        return PlannedRun(plan, {"source": "live"}, planner_output=output)
+
+
+@pytest.fixture
+def live(world: World) -> Live:
+    adapter = world.adapter = Live(world)
+    return adapter
+
+
+@contextmanager
+def way(cell: Cell, seed: int) -> Iterator[ModelWay]:
+    planning = Planning("http://model.test/v1", 1000, None)  # type: ignore[arg-type]
+    opened = ModelWay(planning, ModelProfile(provider="mock", model="m", seed=seed), "mock", "a scripted model")
+    try:
+        yield opened
+    finally:
+        opened.exchanges = [EXCHANGE]
+        opened.usage = ModelUsage(requests=1, prompt_tokens=10, completion_tokens=5, cost=0.25, model_ms=2.0)
+
+
+def run(world: World, keep: list[Recording] | None = None) -> Any:
+    parts = replace(world.parts(), way=way, keep=None if keep is None else keep.append)
+    return run_cell(CELL, parts)
+
+
+def trace_of(world: World, result: Any) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((world.out / result.run_id / "adapter_trace.json").read_text())
+    return found
+
+
+def test_a_live_planning_says_what_it_cost_and_who_planned(world: World, live: Live) -> None:
+    result = run(world)
+    assert result.outcome == "passed"
+    (record,) = world.records
+    assert (record.prompt_tokens, record.completion_tokens, record.cost, record.model_ms) == (10, 5, 0.25, 2.0)
+    assert record.planning_ms is not None
+    assert record.repairs == 1
+    trace = trace_of(world, result)
+    assert (trace["provider"], trace["model"], trace["model_label"]) == ("mock", "m", "a scripted model")
+    assert trace["exchanges"] == [EXCHANGE.model_dump(mode="json")]
+    assert live.contexts[0].model_profile.model == "m"
+
+
+def test_what_was_planned_can_be_kept_and_belongs_to_its_question(world: World, live: Live) -> None:
+    kept: list[Recording] = []
+    result = run(world, kept)
+    (recording,) = kept
+    assert recording.output.raw == {"plan": "text"}
+    assert recording.output.trace == [], "the run has it"
+    assert (recording.provider, recording.model, recording.seed) == ("a scripted model", "m", 7)
+    assert recording.scenario_digest == planning_digest(world.scenario())
+    assert recording.plan_digest == result.plan_digest
+
+
+@pytest.mark.parametrize(("layer", "outcome"), [("planner", "failed"), ("adapter", "error")])
+def test_why_there_is_no_plan_is_said_with_what_was_exchanged(world: World, live: Live, layer: Layer, outcome: str) -> None:
+    live.error = PlanningFailed("planner_refused", "the model refused", layer=layer)
+    result = run(world)
+    assert result.outcome == outcome
+    assert result.attribution is not None
+    assert (result.attribution.layer, result.attribution.code) == (layer, "planner_refused")
+    trace = trace_of(world, result)
+    assert trace["error"] == "the model refused"
+    assert trace["exchanges"] == [EXCHANGE.model_dump(mode="json")]
+    assert world.kernel.submitted == []
+
+
+def test_an_invalid_plan_counts_by_how_much_of_it_is_valid(world: World, live: Live) -> None:
+    live.error = PlanInvalid([Problem("$.stages[0]", "unknown_tool", "no such tool")], 0.75)
+    result = run(world)
+    assert (result.outcome, result.attribution.code) == ("failed", "unknown_tool")
+    assert world.records[0].plan_validity == 0.75
+
+
+def test_without_a_way_to_a_model_live_cells_are_skipped(world: World, live: Live) -> None:
+    result = run_cell(CELL, world.parts())
+    assert result.outcome == "skipped"
