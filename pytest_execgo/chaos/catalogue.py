@@ -62,5 +62,5 @@ def unusable(profile: ChaosProfile, actions: Mapping[str, Action | PlanAction], 
     for index, fault in enumerate(profile.faults):
         reason = unreachable(fault, surroundings.plan) or actions[fault.action].unusable(fault, surroundings)
         if reason:
-            return f"chaos profile {profile.id!r}, fault {index} ({fault.action} {fault.target}): {reason}"
+            return f"{reason} (chaos profile {profile.id!r}, fault {index}: {fault.action} {fault.target})"
     return None

@@ -15,7 +15,7 @@ from pytest_execgo.chaos.trigger import Countdown, at_the_plan
 from pytest_execgo.core.errors import ExecGoError
 from pytest_execgo.core.jsonvalue import clean_json
 from pytest_execgo.plan.chaos import ChaosProfile
-from pytest_execgo.plan.events import Event, FaultInjected, FaultLifted, FaultSpared, Stamped
+from pytest_execgo.plan.events import Event, FaultInjected, FaultLifted, FaultSpared, StageFinished, Stamped
 from pytest_execgo.plan.fault import Action, FaultRecord, PlanAction, World
 
 
@@ -82,8 +82,11 @@ class Nemesis:
 
     def consume(self, stamped: Stamped) -> None:
         """Take one event of the run. What it calls strikes before this returns, so before the run goes on, or on a timer."""
+        if isinstance(stamped.event, StageFinished):
+            self._strike_what_is_late(stamped.event.stage_id)
         called = [fate for fate in self._fates if fate.countdown.strikes(stamped) and self._call(fate, stamped.seq)]
         for fate in called:
+            fate.stage_id = stamped.event.stage_id
             self._strike_in_time(fate)
 
     def lift(self) -> None:
@@ -118,9 +121,20 @@ class Nemesis:
             fate.state, fate.cause = State.CALLED, cause
             return True
 
+    def _strike_what_is_late(self, stage_id: str | None) -> None:
+        """Let what was called in a stage, and still waits for its delay, strike before the run goes on from that stage."""
+        with self._changed:
+            late = [fate for fate in self._fates if fate.state is State.CALLED and fate.timer and fate.stage_id == stage_id]
+            timers = {fate.index: fate.timer for fate in late}
+        for fate in late:
+            timer = timers[fate.index]
+            if timer is not None and not timer.finished.is_set():
+                timer.cancel()
+                self._strike(fate)
+
     def _strike_in_time(self, fate: Fate) -> None:
         if fate.fault.trigger.delay_ms:
-            self._later(fate.fault.trigger.delay_ms, lambda: self._kept(fate, self._strike))
+            fate.timer = self._later(fate.fault.trigger.delay_ms, lambda: self._kept(fate, self._strike))
         else:
             self._strike(fate)
 
@@ -140,7 +154,11 @@ class Nemesis:
         return document
 
     def _strike(self, fate: Fate) -> None:
-        """Apply one fault that was called, and say so."""
+        """Apply one fault that was called, and say so; once, whoever comes first."""
+        with self._changed:
+            if fate.state is not State.CALLED or fate.striking:
+                return
+            fate.striking = True
         if not self._enter():
             return
         try:
@@ -241,13 +259,14 @@ class Nemesis:
             self._busy.remove(threading.get_ident())
             self._changed.notify_all()
 
-    def _later(self, delay_ms: int, job: Callable[[], None]) -> None:
+    def _later(self, delay_ms: int, job: Callable[[], None]) -> threading.Timer:
         timer = threading.Timer(delay_ms / 1000, job)
         timer.daemon = True
         with self._changed:
             if not self._closed:
                 self._timers.append(timer)
                 timer.start()
+        return timer
 
     def _kept(self, fate: Fate, job: Callable[[Fate], None]) -> None:
         """Do something on a timer's thread, where nobody would hear of what it raises."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -27,7 +28,8 @@ class State(StrEnum):
 class Fate:
     """One fault of a run. `cause` is the `seq` of the event that called it; the rest is as in `FaultRecord`.
 
-    `before`: it struck in an earlier life of the run. `told`: it was said that it was spared.
+    `before`: it struck in an earlier life of the run. `told`: it was said that it was spared. `timer` runs while it waits for
+    its delay, since an event of the stage `stage_id`; `striking`: somebody lets it strike now.
     """
 
     index: int
@@ -47,6 +49,9 @@ class Fate:
     error: str | None = None
     before: bool = False
     told: bool = False
+    timer: threading.Timer | None = None
+    stage_id: str | None = None
+    striking: bool = False
 
     @property
     def name(self) -> str:

@@ -63,6 +63,14 @@ class FixtureLayers:
         """Return what the service counts."""
         return self._control.hits()
 
+    def set_model(self, order: Mapping[str, Any]) -> None:
+        """Order a fault of the scripted model, which has one at a time."""
+        self._control.set_model(order)
+
+    def model_hits(self) -> Mapping[str, int]:
+        """Return what the model counts."""
+        return self._control.model_hits()
+
     def add(self, suffered: str, fields: Mapping[str, Any]) -> Layer:
         """Put a fault on top of the others; in force when this returns."""
         layer = Layer(self, suffered, fields)

@@ -71,14 +71,21 @@ def _contradictions(document: Mapping[str, Any], suggest: Suggester) -> Iterator
                 yield Problem(f"$.{name}", "contradiction", what)
     if isinstance(layer, str) and layer not in get_args(Layer):
         yield Problem("$.expected_layer", "unknown_layer", suggest.unknown("layer", layer, get_args(Layer)))
-    if code == "":
-        yield Problem("$.expected_code", "bad_value", 'found the text ""; allowed: the code of a failure')
+    if code in ("", []) or (isinstance(code, list) and "" in code):
+        what = f"found {describe(code)}; allowed: the code of a failure, or a list of such codes"
+        yield Problem("$.expected_code", "bad_value", what)
 
 
 def _crowded(profile: ChaosProfile) -> Iterator[Problem]:
-    """Find faults of the fixtures service that its one mode can't tell apart: two kinds of error, different routes."""
+    """Find faults that the fixtures service can't tell apart: two kinds of error, different routes, two of its model."""
     first: dict[str, tuple[int, Any]] = {}
+    misled: list[int] = []
     for index, fault in enumerate(profile.faults):
+        if fault.action == "model_fault":
+            if misled:
+                what = f"the scripted model has one fault at a time, and fault {misled[0]} is one"
+                yield Problem(f"$.faults[{index}].action", "contradiction", what)
+            misled.append(index)
         if fault.action not in ("fixture_error", "fixture_latency"):
             continue
         kinds = [("routes", fault.parameters.get("routes"))]

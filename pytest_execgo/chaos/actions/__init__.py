@@ -8,6 +8,7 @@ from pytest_execgo.chaos.actions.disk import DISK_ACTIONS
 from pytest_execgo.chaos.actions.fixtures import FIXTURE_ACTIONS
 from pytest_execgo.chaos.actions.flood import FLOOD_ACTIONS
 from pytest_execgo.chaos.actions.machine import MACHINE_ACTIONS
+from pytest_execgo.chaos.actions.model import MODEL_ACTIONS
 from pytest_execgo.chaos.actions.network import NETWORK_ACTIONS
 from pytest_execgo.chaos.actions.plan import PLAN_ACTIONS
 from pytest_execgo.chaos.actions.run import RUN_ACTIONS
@@ -23,5 +24,6 @@ ACTIONS: Mapping[str, Action | PlanAction] = {
     **DISK_ACTIONS,
     **FLOOD_ACTIONS,
     **RUN_ACTIONS,
+    **MODEL_ACTIONS,
 }
 """The built-in actions by the names that profiles use."""

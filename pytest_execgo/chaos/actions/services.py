@@ -58,10 +58,14 @@ class Restart:
         return missing(Capability.RESTART, surroundings) or never_used(fault.target, surroundings.plan)
 
     def apply(self, fault: Fault, world: World, draw: random.Random) -> Applied:
-        """Restart; whoever watches over the stack leaves alone what is being restarted already."""
+        """Restart; the run, which has only so many restarts, is kept from bringing back what is being restarted already."""
         service = Service(fault.target)
         before = status_of(world.stack, service)
-        world.stack.restart(service)
+        world.run.hold_down(service)
+        try:
+            world.stack.restart(service)
+        finally:
+            world.run.let_go(service)
         after = status_of(world.stack, service)
         hit = before.running and (before.pid is None or before.pid != after.pid)
         return Done({"hit": hit, "pid_before": before.pid, "pid_after": after.pid})

@@ -47,6 +47,9 @@ class Owner:
         self.held.discard(service)
         self.bring_back()
 
+    def let_go(self, service: Service) -> None:
+        self.held.discard(service)
+
     def bring_back(self) -> None:
         for row in self.stack.status():
             if not row.running and row.service not in self.held:

@@ -127,6 +127,9 @@ class FakeRun:
     def let_up(self, service: Service) -> None:
         self.calls.append(f"let {service}")
 
+    def let_go(self, service: Service) -> None:
+        self.calls.append(f"let go {service}")
+
 
 @dataclass
 class FakeKernel:
@@ -153,10 +156,15 @@ class FakeKernel:
 
 @dataclass
 class FakeFixtures:
-    """A control plane that counts anew with each mode; `count` is what is to be suffered under the present one."""
+    """A control plane that counts anew with each mode; `count` is what is to be suffered under the present one.
+
+    So it is with the model's `orders`, and the answers that are `spoiled` under the present one.
+    """
 
     modes: list[Mapping[str, Any]] = field(default_factory=list)
     count: dict[str, int] = field(default_factory=dict)
+    orders: list[Mapping[str, Any]] = field(default_factory=list)
+    spoiled: dict[str, int] = field(default_factory=dict)
     refuses: Exception | None = None
 
     def set_mode(self, mode: Mapping[str, Any]) -> None:
@@ -167,6 +175,15 @@ class FakeFixtures:
 
     def hits(self) -> Mapping[str, int]:
         return {"latency": 0, "error": 0, "inject": 0, **self.count}
+
+    def set_model(self, order: Mapping[str, Any]) -> None:
+        if self.refuses is not None:
+            raise self.refuses
+        self.orders.append(order)
+        self.spoiled = {}
+
+    def model_hits(self) -> Mapping[str, int]:
+        return {"planner": 0, "reviewer": 0, **self.spoiled}
 
 
 @dataclass

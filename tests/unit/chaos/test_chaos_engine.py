@@ -80,10 +80,21 @@ def test_a_delay_lets_the_run_go_on_first(make_scene: MakeScene) -> None:
     scene = make_scene([{"trigger": {**STARTED, "delay_ms": 1}}])
     scene.probe.hold = threading.Event()
     cause = scene.start()
-    scene.finish()
+    scene.stream.emit(RunStarted(cell_id="c", seed=1, workspace="w"))
     assert scene.probe.log == []
     scene.probe.hold.set()
     assert scene.probe.struck.wait(WAIT)
+    scene.nemesis.lift()
+    assert scene.of(FaultInjected)[0].cause == cause
+    assert scene.nemesis.conclusive() == []
+
+
+def test_a_delay_ends_with_its_stage(make_scene: MakeScene) -> None:
+    scene = make_scene([{"trigger": {**STARTED, "delay_ms": 3_600_000}}])
+    cause = scene.start()
+    assert scene.probe.log == []
+    scene.finish()
+    assert scene.probe.log == ["+x"], "the run would have gone on to the next stage"
     scene.nemesis.lift()
     assert scene.of(FaultInjected)[0].cause == cause
     assert scene.nemesis.conclusive() == []

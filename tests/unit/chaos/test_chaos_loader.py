@@ -149,6 +149,10 @@ def test_all_is_no_name(tmp_path: Path) -> None:
             "$.recovery_expectation: expected_failure needs expected_code",
         ),
         ("should_recover", "should_recover\nexpected_code: x", 4, "$.expected_code: expected_code goes with"),
+        ("should_recover", "expected_failure\nexpected_code: ''", 4, '$.expected_code: found the text ""; allowed: the code'),
+        ("should_recover", "expected_failure\nexpected_code: [a, '']", 4, "$.expected_code: found a list"),
+        ("should_recover", "expected_failure\nexpected_code: []", 4, "$.expected_code: found a"),
+        ("should_recover", "expected_failure\nexpected_code: 5", 4, "$.expected_code: found the number 5; allowed: text or a list"),
         (
             "should_recover",
             "expected_failure\nexpected_code: x\nexpected_layer: kernal",
@@ -189,6 +193,15 @@ def test_problems_of_shape_hide_no_problems_of_sense(storm: Path) -> None:
         "$.faults[2].target",
         "$.faults[2].trigger",
     ]
+
+
+def test_the_model_has_one_fault_at_a_time(storm: Path) -> None:
+    fault = "  - {action: model_fault, target: model, trigger: {phase: plan, event: run_started}, parameters: {fault: dropped}}\n"
+    storm.write_text(PROFILE + fault)
+    load_profile_file(storm)
+    storm.write_text(PROFILE + fault * 2)
+    with pytest.raises(UsageError, match="the scripted model has one fault at a time, and fault 2 is one"):
+        load_profile_file(storm)
 
 
 def test_two_faults_that_the_fixtures_service_can_not_tell_apart(storm: Path) -> None:

@@ -41,6 +41,19 @@ def test_a_restart_hits_what_ran(make_fault: MakeFault, fakes: Fakes, service: S
     assert applied.observed() == {"hit": True, "pid_before": before, "pid_after": (before or 0) + 1000}
 
 
+def test_while_a_service_is_restarted_the_run_does_not_bring_it_back(make_fault: MakeFault, fakes: Fakes) -> None:
+    during: list[list[str]] = []
+
+    def restart(service: Service) -> None:
+        during.append(list(fakes.run.calls))
+        raise ExecGoError("not_started", "it does not start")
+
+    fakes.stack.restart = restart  # type: ignore[method-assign]
+    with pytest.raises(ExecGoError, match="does not start"):
+        strike(make_fault("restart", "kernel"), fakes)
+    assert (during, fakes.run.calls) == ([["hold kernel"]], ["hold kernel", "let go kernel"])
+
+
 def test_a_restart_of_what_was_dead_or_is_the_same_process_hit_nothing(make_fault: MakeFault, fakes: Fakes) -> None:
     fakes.stack.pids[Service.KERNEL] = None
     assert strike(make_fault("restart", "kernel"), fakes).observed()["hit"] is False
