@@ -248,6 +248,17 @@ def set_result_aside(path: Path) -> Path | None:
     return None
 
 
+def attempts_begun(path: Path) -> dict[str, int]:
+    """Return, by stage, the highest attempt that a run has begun, as the timeline in its folder tells, whole or not."""
+    begun: dict[str, int] = {}
+    for file in (path / TIMELINE, path / f"{TIMELINE}.partial"):
+        for row in read_lines(file) if file.exists() else []:
+            if row.get("event_type") == "stage_started":
+                stage, attempt = str(row.get("stage_id")), int(row.get("metadata", {}).get("attempt", 1))
+                begun[stage] = max(begun.get(stage, 0), attempt)
+    return begun
+
+
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """Return the rows of a JSONL file; none if it is not there. `UsageError` names a line that is no JSON object."""
     if not path.exists():

@@ -49,8 +49,16 @@ class ChaosProfile(Document):
     recovery_expectation: RecoveryExpectation = Field(
         default="not_applicable", description="Whether a run is expected to get over the faults."
     )
-    expected_code: str | None = Field(default=None, description="Error code that a run under `expected_failure` must end with.")
+    expected_code: str | list[str] | None = Field(
+        default=None, description="Error code that a run under `expected_failure` must end with, or a list of which any will do."
+    )
     expected_layer: str | None = Field(default=None, description="Layer that such a failure must be attributed to; absent: any.")
     model_timeout_ms: Annotated[int, Field(ge=1, le=3_600_000)] | None = Field(
         default=None, description="Milliseconds that a planner waits for an answer of its model, where it would wait longer."
     )
+
+    @property
+    def expected_codes(self) -> tuple[str, ...]:
+        """The codes of which a run under `expected_failure` must end with one."""
+        given = self.expected_code
+        return () if given is None else (given,) if isinstance(given, str) else tuple(given)

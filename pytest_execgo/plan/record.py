@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -72,9 +73,16 @@ class RunRecord:
     history: HistoryVerdict | None = None
     stop_time_ms: float | None = None
     restarts: int = 0
+    began_ns: int = field(default_factory=time.monotonic_ns)
+    before_ms: float = 0.0
     wasted_before: int = 0
     lives: int = 1
-    """How many processes have carried the run: one more than it was cut short. `wasted_before`: executions that others wasted."""
+    """How many processes have carried the run: one more than it was cut short. `wasted_before`: executions that others wasted,
+    `before_ms`: the time that others spent up to their last checkpoint; `began_ns`: when this one began (monotonic)."""
+
+    def elapsed_ms(self) -> float:
+        """Return how long the run has gone on by now, in all its lives."""
+        return self.before_ms + (time.monotonic_ns() - self.began_ns) / 1e6
 
     @property
     def outcomes(self) -> list[TaskOutcome]:

@@ -126,6 +126,7 @@ class ExecGoSession:
         self._table: list[str] = []
         self._planned: int | None = None
         self._only_scenarios = False
+        self._can_go_on = False
         self._is_worker = hasattr(config, "workerinput")
 
     @classmethod
@@ -265,6 +266,8 @@ class ExecGoSession:
         broken_off = session.shouldstop or session.shouldfail or exitstatus not in _RAN_THROUGH
         if not broken_off and self.recorder.concluded >= (self._planned or 0):
             finish_sweep(self.settings.out, self.sweep.sweep_id)
+        else:
+            self._can_go_on = True
         summary = write_summary(
             self.settings,
             self.sweep.sweep_id,
@@ -284,6 +287,8 @@ class ExecGoSession:
                 terminalreporter.write_line(line)
             where = texts.short_path(self.settings.out / "benchmark-summary.md", self.config.invocation_params.dir)
             terminalreporter.write_line(f"summary: {where}")
+        if self._can_go_on and self.settings.matrix:
+            terminalreporter.write_line("not everything was run: the same command with --execgo-resume goes on from here")
 
     # -- pytest-html --------------------------------------------------------------------------------------------------
 

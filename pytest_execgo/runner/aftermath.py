@@ -80,7 +80,7 @@ def _judge(course: Course) -> int:
     """Read everything once more and judge the history; return the `seq` of the event that says so."""
     history, parts = course.history, course.parts
     history.client("event", "quiet")
-    evidence.read_all(course.observer, history, evidence.submitted(course.record))
+    evidence.read_all(course.observer, history, evidence.submitted(course.record, course.folder.history_rows))
     if parts.local:
         left = evidence.processes_of(course.run_id)
         history.client("event", "processes", value={"left": left})

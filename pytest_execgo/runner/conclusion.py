@@ -34,7 +34,12 @@ def conclude(
         return Ending("inconclusive", ending.attribution, "; ".join(doubts))
     if profile.recovery_expectation == "expected_failure":
         return _expected(ending, profile)
-    if history is not None and history.outcome == "unknown" and profile.recovery_expectation == "should_recover":
+    if (
+        ending.outcome == "passed"
+        and history is not None
+        and history.outcome == "unknown"
+        and profile.recovery_expectation == "should_recover"
+    ):
         return Ending("inconclusive", ending.attribution, f"the history proves nothing: {'; '.join(history.reasons)}")
     return ending
 
@@ -48,14 +53,14 @@ def _convicted(ending: Ending, history: HistoryVerdict, seq: int) -> Ending:
 
 
 def _expected(ending: Ending, profile: ChaosProfile) -> Ending:
-    wanted = profile.expected_code or "a failure"
+    wanted = " or ".join(profile.expected_codes) or "a failure"
     where = f" in the layer {profile.expected_layer}" if profile.expected_layer else ""
     found = ending.attribution
     if ending.outcome != "failed" or found is None:
         said = f"profile {profile.id!r} expects the run to fail with {wanted}{where}, but it {ending.outcome}"
         attribution = Attribution(layer="plan", code="failure_expected", message=said)
         return Ending("failed", attribution, verdict=Verdict(passed=False, reasons=[said]))
-    if found.code != profile.expected_code or profile.expected_layer not in (None, found.layer):
+    if found.code not in profile.expected_codes or profile.expected_layer not in (None, found.layer):
         said = (
             f"profile {profile.id!r} expects the run to fail with {wanted}{where}, "
             f"but it failed with {found.code} in the layer {found.layer}: {found.message}"

@@ -15,7 +15,7 @@ _EXIT_NEWS = 2.0  # seconds within which a backend learns that a process of its 
 def kernel_gone(stack: Stack, client: KernelClient, unreachable: KernelUnreachable) -> StackError:
     """Return what to tell: the kernel died, with its log as far as the backend has one, or it runs and did not answer."""
     status = _kernel_status(stack, client)
-    if status is None or status.running:
+    if status is None or status.running or status.pid is not None:  # what is only paused has a pid
         return StackError(unreachable.code, unreachable.message, "the kernel runs but did not answer")
     if Capability.LOGS not in stack.capabilities:
         return StackError("kernel_died", f"the kernel is gone; {unreachable.message}", "look for why where it was started")

@@ -25,9 +25,11 @@ _LEAVING = 2.0  # seconds that a process may take to be gone
 _LOOK = 0.01
 
 
-def submitted(record: RunRecord) -> list[str]:
-    """Return the global id of every task that the run may have submitted, in order."""
-    return [wire for stage in record.stages for wire in stage.wire_ids.values()]
+def submitted(record: RunRecord, before: Sequence[HistoryRow] = ()) -> list[str]:
+    """Return the global id of every task that the run may have submitted, in order. `before`: rows of its earlier lives."""
+    earlier = [row.value["tasks"] for row in before if (row.process, row.f, row.type) == ("client", "submit", "invoke")]
+    now = [stage.wire_ids.values() for stage in record.stages]
+    return list(dict.fromkeys(wire for wires in (*earlier, *now) for wire in wires))
 
 
 def withdraw(kernel: ObservedKernel, wire_ids: Sequence[str]) -> list[str]:

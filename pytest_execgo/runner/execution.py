@@ -48,7 +48,7 @@ class Execution:
             except StageFailed as failed:
                 self.stop.check()  # a run that is stopped fails at whatever it was about
                 record = self._record(stage, attempt)
-                ended = record is None or self._end(record)
+                ended = record is None or (self._end(record) and not _ran_once(stage, record))
                 if not self.recovery.after_failure(stage.stage_id, attempt, failed.attribution, ended=ended):
                     raise
             if record is not None:
@@ -71,3 +71,9 @@ class Execution:
         cancel_all(kernel, reversed(record.unfinished))
         record.unfinished = [] if kernel.wait(record.unfinished, 5.0).done else record.unfinished
         return not record.unfinished
+
+
+def _ran_once(stage: PlanStage, record: StageRecord) -> bool:
+    """Tell whether an attempt began a task that says `effect: once`: the next attempt would run it a second time."""
+    once = {task.id for task in stage.task_graph.tasks if task.annotations.get("effect") == "once"}
+    return any(outcome.task_id in once and outcome.attempt > 0 for outcome in record.outcomes)

@@ -17,17 +17,23 @@ class StageFailed(Exception):
         self.stage_id = stage_id
 
 
+# ExecGo calls neither retryable. A runtime's `internal` error means that it lost the command, not that the command failed; a
+# fixtures service that can't be reached may be back soon, and takes the same effect once.
+_MAY_PASS = {("runtime", "internal"), ("fixture", "external_failure")}
+
+
 def attribute_task(outcome: TaskOutcome, evidence: list[int], fixtures_url: str) -> Attribution:
     """Classify the first task of a stage that failed, from the kernel's structured error."""
     error = _error(outcome.envelope)
     said = str(error.get("message") or outcome.envelope.get("error") or "no message")
     if error.get("code") == "timeout" and outcome.envelope.get("timeout"):
         said += f" (the task's timeout is {outcome.envelope['timeout']} ms)"
+    layer, code = _layer(outcome, error, fixtures_url), str(error.get("code") or "task_failed")
     return Attribution(
-        layer=_layer(outcome, error, fixtures_url),
-        code=str(error.get("code") or "task_failed"),
+        layer=layer,
+        code=code,
         message=f"stage {outcome.stage_id}, task {outcome.task_id}: {said}",
-        retryable=bool(error.get("retryable", False)),
+        retryable=bool(error.get("retryable", False)) or (layer, code) in _MAY_PASS,
         evidence=evidence,
     )
 

@@ -39,6 +39,7 @@ def remember(
             "current": current,
             "timeline_seq": timeline_seq,
             "faults_fired": fired,
+            "record": {"elapsed_ms": round(record.elapsed_ms(), 3)},
             "counters": {"restarts": record.restarts, "wasted": record.wasted_before + wasted, "lives": record.lives},
         }
     )
@@ -48,6 +49,7 @@ def recall(state: RunState, record: RunRecord) -> tuple[dict[str, TaskOutcome], 
     """Put what a run had done into its record; return the outcomes that bindings and the verifier see, and where it goes on."""
     plan = StandardPlan.model_validate(state.plan)
     record.plan, record.plan_valid = plan, True
+    record.before_ms = float(state.record.get("elapsed_ms", 0.0))
     record.restarts = state.counters.get("restarts", 0)
     record.wasted_before = state.counters.get("wasted", 0)
     record.lives = state.counters.get("lives", 1) + 1

@@ -57,7 +57,7 @@ class Recovery:
         if attempt >= policy.stage_attempts:
             return Decision(False, f"all {policy.stage_attempts} attempts are spent")
         if not ended:
-            return Decision(False, "what the attempt began can't be ended, so that it might run twice")
+            return Decision(False, "what the attempt began can't be ended, or must run once alone, and might run twice")
         return self._in_time()
 
     def _in_time(self) -> Decision:

@@ -33,7 +33,7 @@ def run_cell(cell: Cell, parts: RunParts, resume: InterruptedRun | None = None) 
     else:
         folder = files.RunFolder.reopen(resume.path)
     record = RunRecord(workspace=folder.workspace)
-    started_ns, started = time.time_ns(), time.monotonic_ns()
+    started_ns = time.time_ns()
     interruption: BaseException | None = None
     with ExitStack() as open_files:
         timeline = open_files.enter_context(files.JsonLines(folder, files.TIMELINE))
@@ -54,7 +54,7 @@ def run_cell(cell: Cell, parts: RunParts, resume: InterruptedRun | None = None) 
             except BaseException as error:  # an interrupt, or a test outcome: whole artifacts, then on it goes
                 said = f"interrupted: {type(error).__name__} {error}".rstrip()
                 ending, interruption = Ending("inconclusive", error=said, interrupted=True), error
-            record.wall_ms = (time.monotonic_ns() - started) / 1e6
+            record.wall_ms = record.elapsed_ms()
             ending = conclude_run(course, ending)
         stream.emit(RunFinished(status=ending.outcome, outcome=ending.outcome, wall_time_ms=round(record.wall_ms, 3)))
     result = _result(course, ending, started_ns)

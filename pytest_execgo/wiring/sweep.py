@@ -250,7 +250,7 @@ class Sweep:
             worker=self.worker,
             stack_folder=live.folder,
             way=partial(self._live_planner().way, fixtures_url=live.endpoints.fixtures) if cell.mode == "live" else None,
-            keep=partial(write_recording, scenario) if self.settings.record else None,
+            keep=partial(write_recording, scenario) if self.settings.record and not profile.faults else None,
             versions=self.versions(cell),
         )
 

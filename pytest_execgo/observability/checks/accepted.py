@@ -11,21 +11,22 @@ from pytest_execgo.observability.checks.findings import Findings
 def unread(evidence: Evidence) -> list[str]:
     """Return the accepted tasks of which no read after `quiet` was told anything: whether they are lost is not known."""
     quiet = evidence.quiet
-    kept = (task for task in evidence.tasks.values() if task.accepted and task.deleted_ns is None)
+    kept = (task for task in evidence.tasks.values() if task.taken is not None and task.deleted_ns is None)
     return [task.task for task in kept if quiet is not None and task.last_answer(quiet.monotonic_ns) is None]
 
 
 def vanished(evidence: Evidence, findings: Findings) -> None:
-    """Lost: a submission was answered ok, and the last read after `quiet` was told that there is no such task."""
+    """Lost: a submission was taken in, and the last read after `quiet` was told that there is no such task."""
     quiet = evidence.quiet
     for task in evidence.tasks.values():
-        if quiet is None or not task.accepted or task.deleted_ns is not None:
+        taken = task.taken
+        if quiet is None or taken is None or task.deleted_ns is not None:
             continue
         findings.looked += 1
         answer = task.last_answer(quiet.monotonic_ns)
         if answer is not None and answer.gone:
             message = f"task {task.task} was accepted, and was not there at the end"
-            findings.convict(task.task, message, task.accepted[0], answer.row)
+            findings.convict(task.task, message, taken, answer.row)
 
 
 def never_durable(evidence: Evidence, findings: Findings) -> None:

@@ -31,8 +31,8 @@ def doubts(evidence: Evidence, effects_expected: Mapping[str, str] | None = None
 
 
 def accepted_tasks(evidence: Evidence) -> int:
-    """Count the tasks whose submission was answered ok, or that the kernel accepted."""
-    return sum(bool(task.accepted) or task.accept is not None for task in evidence.tasks.values())
+    """Count the tasks whose submission was taken in, by the client's account or by the kernel's."""
+    return sum(task.taken is not None or task.accept is not None for task in evidence.tasks.values())
 
 
 def _unfired(rows: Sequence[HistoryRow]) -> list[str]:

@@ -95,6 +95,12 @@ class TaskEvidence:
         return bool(self.accepted) or self.submits > len(self.refused)
 
     @property
+    def taken(self) -> HistoryRow | None:
+        """The client's proof that its submission was taken in: it was answered ok, or a read showed the task afterwards."""
+        shown = (read.row for read in self.reads if self.submitted)
+        return self.accepted[0] if self.accepted else next(shown, None)
+
+    @property
     def accept(self) -> HistoryRow | None:
         """The kernel's word on the submission; a life that was killed may have left it to the next one's `recover`."""
         return next(self.of("accept", "recover"), None)

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ValidationError
 
 from pytest_execgo.core.errors import ExecGoError, UsageError
+from pytest_execgo.observability.artifacts import attempts_begun
 from pytest_execgo.plan.base import Document
 from pytest_execgo.plan.cell import CellRecord
 from pytest_execgo.plan.checkpoint import Checkpoint, CheckpointerConfig, CheckpointMetadata
@@ -149,7 +150,7 @@ class RunStore:
         """Let the run go on from an earlier checkpoint, and return the new one that says so; `UsageError` if there is none such.
 
         What happened stays so: how often each stage was tried (what runs again needs ids of its own), which faults struck,
-        the counters, the timeline's length.
+        the counters, the timeline's length. What was begun after the last checkpoint, the timeline knows.
         """
         target = self._checkpointer.get(self.run_id, checkpoint_id)
         if target is None:
@@ -157,7 +158,7 @@ class RunStore:
         then, now = self._read(target), self.latest() or self._read(target)
         state = then.model_copy(
             update={
-                "attempts": _most(then.attempts, _begun(now)),
+                "attempts": _most(_most(then.attempts, _begun(now)), attempts_begun(self.path.parent)),
                 "counters": _most(then.counters, now.counters),
                 "faults_fired": sorted({*then.faults_fired, *now.faults_fired}),
                 "timeline_seq": max(then.timeline_seq, now.timeline_seq),

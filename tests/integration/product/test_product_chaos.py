@@ -100,7 +100,7 @@ def test_the_same_seed_gives_the_same_faults_at_the_same_events(tmp_path: Path) 
     (tmp_path / "chaos").mkdir()
     fault = "{action: kill, target: runtime, trigger: {phase: poll, event: stage_finished, occurrence: 2}, probability: 0.5}"
     (tmp_path / "chaos" / "maybe.yaml").write_text(f"id: maybe\ndescription: x\nfaults: [{fault}]\n")
-    seen = []
+    seen: list[dict[str, list[tuple[bool, bool]]]] = []
     for seed in ("5", "5", "6"):
         arguments = [f"--execgo-seed={seed}", "--execgo-chaos=maybe", "--execgo-scenario=vuln_scan", "--execgo-repeat=4"]
         assert run_pytest(tmp_path, *arguments, f"--execgo-out={seed}-{len(seen)}").returncode == 0

@@ -64,7 +64,7 @@ def test_the_registered_verifier_judges(project: Path) -> None:
 
 
 def test_the_framework_only_replays_and_its_run_gets_over_a_crash(project: Path) -> None:
-    assert "1 skipped" in run_pytest(project, "--execgo-framework=mine", "--execgo-mode=live")
+    assert "1 skipped" in run_pytest(project, "--execgo-framework=mine", "--execgo-mode=live", "--execgo-provider=mock")
     assert load_profile_file(project / "chaos/kernel_crash.yaml").faults[0].action == "kill"
     assert "1 passed" in run_pytest(project, "--execgo-framework=mine", "--execgo-chaos=kernel_crash")
 

@@ -11,6 +11,7 @@ import pytest
 from pytest_execgo.client.completion import cancel_all, wait_until_terminal
 from pytest_execgo.client.kernel import KernelRefused, KernelUnreachable, Waited
 from pytest_execgo.client.wait import TERMINAL
+from pytest_execgo.core.errors import ExecGoError
 
 CHAIN: dict[str, tuple[str, ...]] = {"a": (), "b": ("a",), "c": ("b",)}
 
@@ -173,10 +174,13 @@ def test_an_interrupted_wait_cancels_what_runs_and_stays_interrupted(interruptio
     assert [call for call in kernel.calls if call[0] == "cancel"] == [("cancel", "b"), ("cancel", "c")]
 
 
-def test_the_tasks_of_a_kernel_that_is_gone_are_left_alone() -> None:
-    gone = KernelUnreachable("kernel_unreachable", "refused")
+@pytest.mark.parametrize(
+    "gone",
+    [KernelUnreachable("kernel_unreachable", "refused"), KernelRefused("refused", "the kernel is not ready", status_code=503)],
+)
+def test_the_tasks_of_a_kernel_that_is_gone_or_in_trouble_are_left_alone(gone: ExecGoError) -> None:
     kernel = FakeKernel("cancel", steps=[gone], steps_on="task")
-    with pytest.raises(KernelUnreachable) as caught:
+    with pytest.raises(type(gone)) as caught:
         follow(kernel)
     assert caught.value is gone
     assert "cancel" not in kernel.kinds(), "whoever waits may wait on when it is back"
@@ -192,5 +196,35 @@ def test_cancelling_passes_over_what_nobody_knows() -> None:
         return original(task_id)
 
     kernel.cancel = cancel  # type: ignore[method-assign]
-    cancel_all(kernel, ["a", "b"])
+    assert cancel_all(kernel, ["a", "b"])
     assert kernel.tasks["b"]["status"] == "failed"
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [KernelUnreachable("kernel_unreachable", "timed out"), KernelRefused("refused", "the disk is full", status_code=503)],
+)
+def test_cancelling_tells_whether_the_kernel_heard_of_it(trouble: ExecGoError) -> None:
+    kernel = FakeKernel("cancel")
+
+    def cancel(task_id: str) -> dict[str, Any]:
+        raise trouble
+
+    kernel.cancel = cancel  # type: ignore[method-assign]
+    assert not cancel_all(kernel, ["a", "b"])
+
+
+@pytest.mark.parametrize("capabilities", [("cancel",), ("wait", "cancel")])
+def test_who_waits_can_be_called_off_between_two_questions(capabilities: tuple[str, ...]) -> None:
+    kernel = FakeKernel(*capabilities)
+    kernel.tasks["a"]["status"] = "running"
+    asked: list[int] = []
+
+    def check() -> None:
+        asked.append(1)
+        if len(asked) > 1:
+            raise RuntimeError("called off")
+
+    with pytest.raises(RuntimeError, match="called off"):
+        wait_until_terminal(kernel, CHAIN, budget=60, longest_interval=0.01, seen=lambda task, envelope: None, check=check)
+    assert [call for call in kernel.calls if call[0] == "cancel"] == [("cancel", "a"), ("cancel", "b"), ("cancel", "c")]

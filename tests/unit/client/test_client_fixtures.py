@@ -81,6 +81,29 @@ def test_the_mode_is_set_and_its_hits_are_read_with_the_token(service: Service) 
     assert {request.headers["Authorization"] for request in service.requests} == {"Bearer t"}
 
 
+def test_a_fault_of_the_model_is_ordered_and_its_hits_are_read_with_the_token(service: Service) -> None:
+    service.answer.body = json.dumps({"fault": "dropped", "hits": {"planner": 2, "reviewer": 0}}).encode()
+    client = FixturesClient(service.url, token="t")
+    control: FixturesControl = client
+    control.set_model({"fault": "dropped", "count": 2})
+    assert control.model_hits() == {"planner": 2, "reviewer": 0}
+    client.close()
+    put, got = service.requests
+    assert (put.method, put.target, json.loads(put.body)) == ("PUT", "/control/model", {"fault": "dropped", "count": 2})
+    assert (got.method, got.target) == ("GET", "/control/model")
+    assert {request.headers["Authorization"] for request in service.requests} == {"Bearer t"}
+
+
+def test_a_fault_of_the_model_that_is_refused_is_the_callers_mistake(service: Service) -> None:
+    service.answer.status = 400
+    service.answer.body = b'{"error": {"code": "invalid_input", "message": "$.fault: unknown", "details": {}}}'
+    client = FixturesClient(service.url)
+    with pytest.raises(UsageError, match=r"refuses the model: \$\.fault: unknown") as refused:
+        client.set_model({"fault": "x"})
+    assert refused.value.code == "bad_model_fault"
+    client.close()
+
+
 def test_a_mode_that_is_refused_is_the_callers_mistake(service: Service) -> None:
     service.answer.status = 400
     service.answer.body = b'{"error": {"code": "invalid_input", "message": "$.count: too small", "details": {}}}'

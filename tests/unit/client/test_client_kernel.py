@@ -192,8 +192,8 @@ def test_an_answer_that_does_not_come_is_unreachable(service: Service) -> None:
     client.close()
 
 
-def reply(handler: BaseHTTPRequestHandler, body: bytes, length: int | None = None) -> None:
-    handler.send_response(200)
+def reply(handler: BaseHTTPRequestHandler, body: bytes, length: int | None = None, status: int = 200) -> None:
+    handler.send_response(status)
     handler.send_header("content-length", str(len(body) if length is None else length))
     handler.end_headers()
     handler.wfile.write(body)
@@ -226,3 +226,12 @@ def test_an_address_that_is_none_is_unreachable(url: str) -> None:
     with pytest.raises(KernelUnreachable):
         client.health()
     client.close()
+
+
+def test_what_a_kernel_in_trouble_can_is_asked_again(service: Service, client: KernelClient) -> None:
+    service.behave = lambda handler: reply(handler, b'{"error": "the kernel is not ready"}', status=503)
+    assert client.capabilities() == frozenset()
+    service.behave = lambda handler: reply(handler, b'{"capabilities": ["wait"]}')
+    assert client.capabilities() == frozenset({"wait"})
+    service.behave = hang_up
+    assert client.capabilities() == frozenset({"wait"}), "an answer is kept"

@@ -372,3 +372,14 @@ def test_an_effect_that_had_to_be_applied_and_was_not() -> None:
 def test_a_process_that_was_left_is_named() -> None:
     verdict = check(done().client("quiet").read(A).client("processes", value={"left": [{"pid": 7, "command": "sleep 9"}]}).rows)
     assert [violation.message for violation in verdict.violations] == ["process 7 of the run was left: sleep 9"]
+
+
+def test_without_a_journal_a_task_that_was_read_was_accepted_though_the_answer_was_lost() -> None:
+    def story() -> Book:
+        book = Book().client("submit invoke", digest="g", value={"tasks": [A]})
+        return book.client("submit info", digest="g", value={"tasks": [A]}).read(A, "running")
+
+    verdict = story().end(A)
+    assert (verdict.outcome, verdict.counts["tasks_accepted"], verdict.counts["lost_checked"]) == ("valid", 1, 1)
+    lost = story().client("quiet").read(A, "absent")
+    assert [violation.check for violation in check(lost.rows).violations] == ["lost"]

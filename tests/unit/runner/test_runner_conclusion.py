@@ -20,7 +20,7 @@ UNKNOWN = HistoryVerdict(outcome="unknown", reasons=["nothing was accepted"])
 BROKEN = HistoryVerdict(outcome="invalid", violations=[Violation(check="lost", message="task a was accepted, and is gone")])
 
 
-def profile(expectation: str = "should_recover", code: str | None = None, layer: str | None = None) -> ChaosProfile:
+def profile(expectation: str = "should_recover", code: str | list[str] | None = None, layer: str | None = None) -> ChaosProfile:
     document = {"id": "p", "description": "x", "recovery_expectation": expectation, "expected_code": code, "expected_layer": layer}
     return ChaosProfile.model_validate(document)
 
@@ -45,6 +45,15 @@ def test_an_expected_failure_passes_and_keeps_its_explanation() -> None:
     assert ending.attribution is not None
     assert ending.attribution.code == "stage_timeout"
     assert ending.verdict == Verdict(passed=True, reasons=["failed as profile 'p' expects: too slow"])
+
+
+def test_of_several_expected_codes_any_will_do_and_no_other() -> None:
+    either = profile("expected_failure", ["stage_timeout", "exit_nonzero"])
+    assert concluded(failed(), either).outcome == "passed"
+    assert concluded(failed("exit_nonzero", "runtime"), either).outcome == "passed"
+    other = concluded(failed("binding_missing", "binding"), either)
+    assert other.outcome == "failed"
+    assert "expects the run to fail with stage_timeout or exit_nonzero, but" in str(other.verdict)
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,17 @@ def test_what_a_fixtures_service_in_trouble_answered_is_no_data(world: World) ->
     assert result.outcome == "passed"
 
 
+@pytest.mark.parametrize(("url", "attempts"), [("${{ fixtures_url }}/effects", 2), ("http://elsewhere.test/", 1)])
+def test_a_fixtures_service_that_was_away_may_be_back(world: World, url: str, attempts: int) -> None:
+    refused = {"code": "external_failure", "message": "connection refused", "retryable": False}
+    world.plan["stages"][0]["task_graph"]["tasks"] = [{"id": "first", "type": "http", "input": {"method": "GET", "url": url}}]
+    del world.plan["stages"][1]["bindings"]
+    world.allowed_tools.append("os.http")
+    fail_first(world, {"status": "failed", "error": "connection refused", "runtime": {"error": refused}})
+    assert world.run().outcome == ("passed" if attempts == 2 else "failed")
+    assert submitted_ids(world)[:2] == ["one:first:1", "one:first:2"][:attempts]
+
+
 def test_effects_carry_which_attempt_of_which_task_they_come_from(world: World) -> None:
     world.plan["stages"][0]["task_graph"]["tasks"] = [
         {"id": "first", "type": "http", "input": {"method": "GET", "url": "${{ fixtures_url }}/effects", "headers": {"A": "b"}}},
@@ -205,6 +216,17 @@ def test_what_was_never_heard_of_is_submitted_by_the_next_life(world: World, mon
     assert result.outcome == "passed"
     assert submitted_ids(world) == ["one:first:1", "two:second:1"]
     assert world.kernel.submitted[1][0]["input"] == {"message": True}, "bound from the stage that an earlier life finished"
+
+
+def test_what_an_earlier_life_submitted_is_read_at_the_end_too(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its attempt was withdrawn, so that the next life's has ids of its own: that it is over has to be seen all the same."""
+    left = cut_short(world, monkeypatch, "two")
+    assert left.state is not None
+    again = replace(left, state=left.state.model_copy(update={"attempts": {"one": 1, "two": 1}}))
+    result = run_cell(CELL, world.parts(), again)
+    assert submitted_ids(world) == ["one:first:1", "two:second:1", "two:second:2"]
+    final = [row.task for row in read_history(left.path) if row.f == "read" and row.value.get("final")]
+    assert final == [f"{result.run_id}:{task}" for task in submitted_ids(world)]
 
 
 def timeline(run: InterruptedRun) -> list[dict[str, Any]]:

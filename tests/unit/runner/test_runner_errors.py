@@ -10,7 +10,7 @@ import pytest
 from pytest_execgo.client.kernel import KernelRefused
 from pytest_execgo.core.errors import MissingDependency, StackError, Unsupported, UsageError
 from pytest_execgo.plan.cell import Cell
-from pytest_execgo.plan.stack import Capability
+from pytest_execgo.plan.stack import Capability, Service, ServiceStatus
 from pytest_execgo.plan.verdict import Verdict
 from pytest_execgo.runner.run import run_cell
 
@@ -41,7 +41,7 @@ def test_a_verifier_that_breaks_is_an_error_not_a_verdict(world: World) -> None:
 @pytest.mark.parametrize(
     "reason", [Unsupported("live_unsupported", "not here", "use replay"), MissingDependency("m", "no crewai", "pip install x")]
 )
-@pytest.mark.parametrize("mode", ["live", "replay"])
+@pytest.mark.parametrize("mode", ["replay"])
 def test_what_is_not_available_skips_the_cell_with_the_way_out(world: World, reason: Exception, mode: Any) -> None:
     class Unavailable:
         def live(self, *_: object) -> None:
@@ -112,6 +112,19 @@ def test_a_kernel_that_runs_but_does_not_answer_is_told_apart(world: World, monk
         world.kernel.down = True
 
     world.kernel.on_submit = hang
+    result = world.run()
+    assert result.outcome == "error"
+    assert result.error is not None
+    assert "runs but did not answer" in result.error
+
+
+def test_a_kernel_that_is_only_paused_did_not_die(world: World) -> None:
+    def pause(_: object) -> None:
+        world.kernel.down = True
+        paused = [ServiceStatus(Service.KERNEL, running=False, url="http://kernel.test", pid=7)]
+        world.stack.status = lambda: paused  # type: ignore[method-assign]
+
+    world.kernel.on_submit = pause
     result = world.run()
     assert result.outcome == "error"
     assert result.error is not None

@@ -12,6 +12,7 @@ import pytest
 
 from pytest_execgo.plan.adapter import PlannedRun, Planning
 from pytest_execgo.plan.cell import Cell
+from pytest_execgo.plan.chaos import ChaosProfile
 from pytest_execgo.plan.model import ModelProfile, PlanContext
 from pytest_execgo.plan.planning import ModelExchange, ModelUsage, PlannerOutput, PlanningFailed, Recording
 from pytest_execgo.plan.problems import PlanInvalid, Problem
@@ -115,6 +116,13 @@ def test_an_invalid_plan_counts_by_how_much_of_it_is_valid(world: World, live: L
     result = run(world)
     assert (result.outcome, result.attribution.code) == ("failed", "unknown_tool")
     assert world.records[0].plan_validity == 0.75
+
+
+@pytest.mark.parametrize(("allowed", "told"), [(None, 60_000), (1000, 1000), (90_000, 60_000)])
+def test_a_chaos_profile_may_make_the_planner_less_patient(world: World, live: Live, allowed: int | None, told: int) -> None:
+    world.profile = ChaosProfile(id="none", description="x", model_timeout_ms=allowed)
+    run(world)
+    assert live.contexts[0].model_profile.timeout_ms == told
 
 
 def test_without_a_way_to_a_model_live_cells_are_skipped(world: World, live: Live) -> None:

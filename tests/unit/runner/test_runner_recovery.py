@@ -88,7 +88,7 @@ def test_what_may_have_passed_is_tried_again_as_often_as_the_policy_says(scene: 
         (PASSING.model_copy(update={"retryable": False}), {}, True, "trying again can't help"),
         (PASSING, {"give_up_on": ["external_failure"]}, True, "the scenario gives up on external_failure"),
         (PASSING, {"stage_attempts": 1}, True, "all 1 attempts are spent"),
-        (PASSING, {}, False, "can't be ended, so that it might run twice"),
+        (PASSING, {}, False, "must run once alone, and might run twice"),
     ],
 )
 def test_what_is_given_up_says_why(scene: Scene, failure: Attribution, policy: dict[str, Any], ended: bool, why: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,10 @@ from pytest_execgo.core.errors import UsageError
 from pytest_execgo.harness.embedded import EmbeddedStack
 from pytest_execgo.harness.external import ExternalStack
 from pytest_execgo.harness.native import NativeStack
+from pytest_execgo.plan.adapter import AdapterCapabilities
 from pytest_execgo.plan.cell import Cell
 from pytest_execgo.plan.chaos import ChaosProfile
-from pytest_execgo.plan.model import PromptPack
+from pytest_execgo.plan.model import Mode, PromptPack
 from pytest_execgo.plan.scenario import PromptFiles, ScenarioSpec
 from pytest_execgo.plan.stack import Stack
 from pytest_execgo.scenarios.model import Scenario
@@ -209,12 +210,11 @@ CELL = Cell("codegen", "crewai", "replay", "none")
         (replace(CELL, chaos="calm"), ("all",), None),
         (replace(CELL, chaos="calm"), ("a", "b"), "scenario 'codegen' does not allow chaos profile 'calm' (allowed: a, b)"),
         (replace(CELL, chaos="calm"), (), "scenario 'codegen' does not allow chaos profile 'calm' (allowed: none)"),
-        (replace(CELL, mode="live"), ("all",), "live planning with crewai is not part of this version; use --execgo-mode replay"),
         (replace(CELL, chaos="storm"), ("all",), None),
         (
             replace(CELL, chaos="drought"),
             ("all",),
-            "chaos profile 'drought', fault 1 (restart runtime): no task of the scenario's plan runs in the runtime",
+            "no task of the scenario's plan runs in the runtime (chaos profile 'drought', fault 1: restart runtime)",
         ),
     ],
 )
@@ -222,14 +222,49 @@ def test_a_cell_that_can_not_run_is_excluded_with_its_reason(cell: Cell, allowed
     assert exclusion(cell, scenario(*allowed), load_adapters(), profile) == reason
 
 
+@dataclass(frozen=True)
+class AdapterOf:
+    """An adapter of a framework that is installed, or not."""
+
+    modes: tuple[Mode, ...]
+    version: str | None = "1"
+
+    def capabilities(self) -> AdapterCapabilities:
+        return AdapterCapabilities("crewai", self.modes, self.version, "pip install it")
+
+
+def test_a_framework_that_can_not_plan_live_says_what_to_do() -> None:
+    def reason(adapter: Any) -> str | None:
+        return exclusion(replace(CELL, mode="live"), scenario("all"), {"crewai": adapter}, profile)
+
+    assert reason(AdapterOf(("replay", "live"))) is None
+    assert str(reason(AdapterOf(("replay",), None))).endswith("it can't plan live: pip install it")
+    assert str(reason(AdapterOf(("replay",)))).endswith("use --execgo-mode replay")
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_what_a_backend_can_do_decides_what_can_be_injected(backend: str) -> None:
     reason = exclusion(replace(CELL, chaos="storm"), scenario("all"), load_adapters(), profile, backend=backend)
     ours = backend != "external"
-    assert reason == (None if ours else "chaos profile 'storm', fault 0 (restart kernel): the backend can't restart a service")
+    assert reason == (None if ours else "the backend can't restart a service (chaos profile 'storm', fault 0: restart kernel)")
     near = surroundings(scenario("all"), backend)
     assert near.local == ours
     assert near.links == (frozenset(LEGS) if ours else {"client-kernel"})
+
+
+def test_a_fault_of_the_model_is_for_live_cells_with_the_scripted_model() -> None:
+    fault = {"action": "model_fault", "target": "model", "parameters": {"fault": "dropped"}}
+    document = {"id": "m", "description": "", "faults": [{**fault, "trigger": {"phase": "plan", "event": "run_started"}}]}
+    misled = ChaosProfile.model_validate(document)
+    cell = replace(CELL, chaos="m")
+    able: Any = {"crewai": AdapterOf(("replay", "live"))}
+
+    def reason(mode: Mode, provider: str | None) -> str | None:
+        return exclusion(replace(cell, mode=mode), scenario("all"), able, lambda name: misled, provider=provider)
+
+    assert reason("live", "mock") is None
+    assert "use --execgo-mode live" in str(reason("replay", "mock"))
+    assert "use --execgo-provider mock" in str(reason("live", "openai"))
 
 
 def test_a_backend_is_known_to_do_what_its_stack_does(tmp_path: Path) -> None:
@@ -253,7 +288,7 @@ def test_actions_of_ones_own_are_asked(tmp_path: Path) -> None:
 
     own: Any = {"restart": Never()}
     reason = exclusion(replace(CELL, chaos="storm"), scenario("all"), load_adapters(), profile, actions=own)
-    assert reason == "chaos profile 'storm', fault 0 (restart kernel): never"
+    assert reason == "never (chaos profile 'storm', fault 0: restart kernel)"
 
 
 def test_a_matrix_is_described_line_by_line_with_a_count() -> None:

@@ -35,8 +35,8 @@ def test_the_names_of_an_option() -> None:
     assert by_name["runtime-url"].variable == "PYTEST_EXECGO_RUNTIME_URL"
     assert by_name["runtime-url"].dest == "execgo_runtime_url"
     assert len(by_name) == len(OPTIONS)
-    assert {name for name, option in by_name.items() if not option.in_ini} == {"dry-run", "cell", "resume"}
-    assert {name for name, option in by_name.items() if option.kind == "flag"} == {"matrix", "dry-run", "resume"}
+    assert {name for name, option in by_name.items() if not option.in_ini} == {"dry-run", "cell", "record", "resume"}
+    assert {name for name, option in by_name.items() if option.kind == "flag"} == {"matrix", "dry-run", "record", "resume"}
 
 
 def test_a_flag_is_true_when_it_is_given_and_open_when_it_is_not() -> None:

@@ -436,9 +436,9 @@ def test_a_stack_on_which_a_run_was_broken_off_does_not_serve_the_next_one(
 
     sweep = opened(resume=False)
     first = sweep.live()
-    with monkeypatch.context() as meanwhile, pytest.raises(KeyboardInterrupt):
-        meanwhile.setattr("pytest_execgo.wiring.sweep.run_cell", broken_off)
+    monkeypatch.setattr("pytest_execgo.wiring.sweep.run_cell", broken_off)
+    with pytest.raises(KeyboardInterrupt):
         sweep.run(REAL)
-    monkeypatch.undo()
+    monkeypatch.undo()  # of what `calls` put in the place of `_usable`, too
     assert first.busy is True
     assert StackUpkeep(settings(folder), "x", lambda: False)._usable(first) is False

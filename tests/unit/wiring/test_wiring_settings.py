@@ -37,6 +37,7 @@ def test_the_defaults() -> None:
         runtime_url=None,
         fixtures_url=None,
         token=None,
+        record=False,
         provider=None,
         model=ModelChoice(),
         out=ROOT / "var" / "runs",
