@@ -33,6 +33,7 @@ from pytest_execgo.runner.failure import StageFailed
 from pytest_execgo.runner.guard import ServiceGuard
 from pytest_execgo.runner.judging import verdict_of, within_budget
 from pytest_execgo.runner.memory import first_state, recall, remember
+from pytest_execgo.runner.no_plan import rejected, unplanned
 from pytest_execgo.runner.observed import ObservedKernel
 from pytest_execgo.runner.parts import RunParts
 from pytest_execgo.runner.planning import obtain_plan
@@ -159,9 +160,9 @@ class Course:
             self.calm()
             return self._verified(plan)
         except PlanInvalid as invalid:
-            return self._rejected(invalid)
+            return rejected(self, invalid)
         except PlanningFailed as failed:
-            return self._unplanned(failed)
+            return unplanned(self, failed)
         except StageFailed as failed:
             lost = service_gone(self.parts.stack, failed.attribution)
             return Ending("error", failed.attribution, str(lost)) if lost else self.failed(failed.attribution)
@@ -291,33 +292,6 @@ class Course:
 
     def _applied_effects(self) -> int:
         return self.parts.fixtures.applied_effects(self.run_id if self.parts.shared else None)
-
-    def _unplanned(self, failed: PlanningFailed) -> Ending:
-        """Tell why there is no plan: the planner's failure is the run's, that of a framework's process an error."""
-        exchanges = [one.model_dump(mode="json") for one in self.record.exchanges]
-        trace = {"framework": self.cell.framework, "mode": self.cell.mode, "error": str(failed), "exchanges": exchanges}
-        self.folder.write_json(files.TRACE, trace)
-        self.record.plan_valid = False if failed.layer == "planner" else None
-        seq = self.stream.emit(events.PlanRejected(status="failed", error_code=failed.code, problems=[failed.message]))
-        attribution = Attribution(
-            layer=failed.layer, code=failed.code, message=failed.message, retryable=failed.retryable, evidence=[seq]
-        )
-        return Ending("error", attribution, str(failed)) if failed.layer == "adapter" else self.failed(attribution)
-
-    def _rejected(self, invalid: PlanInvalid) -> Ending:
-        self.record.plan_valid, self.record.plan_validity = False, invalid.validity
-        self.record.invalid_actions += sum(problem.code in ("unknown_tool", "tool_not_allowed") for problem in invalid.problems)
-        problems = [str(problem) for problem in invalid.problems]
-        exchanges = [one.model_dump(mode="json") for one in self.record.exchanges]
-        told = {"raw": self.parts.scenario.reference_plan} if self.cell.mode == "replay" else {"exchanges": exchanges}
-        trace = {"framework": self.cell.framework, "mode": self.cell.mode, **told, "problems": problems}
-        self.folder.write_json(files.TRACE, trace)
-        codes = {problem.code for problem in invalid.problems}
-        code = codes.pop() if len(codes) == 1 else invalid.code
-        seq = self.stream.emit(events.PlanRejected(status="failed", error_code=code, problems=problems))
-        said = f"the plan is invalid: {len(problems)} {'problem' if len(problems) == 1 else 'problems'}"
-        attribution = Attribution(layer="plan", code=code, message=said, evidence=[seq])
-        return self.failed(attribution, judged=Verdict(passed=False, reasons=problems))
 
     def failed(self, attribution: Attribution, judged: Verdict | None = None) -> Ending:
         """Record why the plan failed."""

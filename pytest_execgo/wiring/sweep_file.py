@@ -51,8 +51,7 @@ def begin_sweep(out: Path, sweep_id: str, backend: str, cells: Sequence[Cell], o
         if earlier is not None and earlier.owner == identity:
             return
         if earlier is not None and _somebody_else(earlier.owner):
-            said = f"process {earlier.owner.pid} is at sweep {sweep_id}"
-            raise UsageError("sweep_in_use", said, "let it end, or leave --execgo-resume out for a new sweep")
+            raise _in_use(earlier.owner.pid, sweep_id)
         started_at = earlier.started_at if earlier is not None else rfc3339()
         _write_sweep(
             folder,
@@ -79,11 +78,19 @@ def finish_sweep(out: Path, sweep_id: str) -> None:
 
 
 def unfinished_sweep(out: Path) -> SweepFile | None:
-    """Return the latest sweep that was cut short: begun, not finished, and nobody is at it; None if there is none."""
+    """Return the latest sweep that was cut short: begun, not finished, and nobody is at it; None if there is none.
+
+    `UsageError` when there is just one that another process is at.
+    """
+    busy: SweepFile | None = None
     for folder in sorted((out / "sweeps").glob("*/"), reverse=True):  # a sweep's id begins with the time of its start
         sweep = read_sweep_file(folder)
-        if sweep is not None and sweep.finished_at is None and not _somebody_else(sweep.owner):
-            return sweep
+        if sweep is not None and sweep.finished_at is None:
+            if not _somebody_else(sweep.owner):
+                return sweep
+            busy = busy or sweep
+    if busy is not None:
+        raise _in_use(busy.owner.pid, busy.sweep_id)
     return None
 
 
@@ -108,6 +115,11 @@ def cells_digest(cells: Sequence[Cell]) -> str:
 def _somebody_else(owner: ProcessIdentity) -> bool:
     """Tell whether another process is at it; this one has at most one sweep going, so one of its own is over."""
     return owner.pid != os.getpid() and owner.alive()
+
+
+def _in_use(pid: int, sweep_id: str) -> UsageError:
+    said = f"process {pid} is at sweep {sweep_id}"
+    return UsageError("sweep_in_use", said, "let it end, or leave --execgo-resume out for a new sweep")
 
 
 def _write_sweep(folder: Path, sweep: SweepFile) -> None:

@@ -131,6 +131,12 @@ def test_the_latest_sweep_that_was_cut_short_is_the_one_to_go_on_with(folder: Fo
     assert sweep_to_resume(settings(folder, resume=False)) is None
 
 
+def test_a_sweep_that_somebody_is_at_is_not_taken_for_nothing(folder: Folder) -> None:
+    folder.sweep("sweep-5", owner=ProcessIdentity.of(os.getppid()))
+    with pytest.raises(UsageError, match=rf"process {os.getppid()} is at sweep sweep-5"):
+        unfinished_sweep(folder.out)
+
+
 def test_a_sweep_that_goes_on_keeps_its_beginning_and_changes_hands(folder: Folder) -> None:
     folder.sweep()
     before = read_sweep_file(folder.out / "sweeps/sweep-1")
