@@ -59,9 +59,15 @@ def test_a_misspelt_variable_is_said(project: Any, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_dry_run_lists_cells_and_exclusions_and_runs_nothing(project: Any) -> None:
-    result = project.run("--execgo-dry-run", "--execgo-mode=all")
+    (project.path / "chaos").mkdir()
+    (project.path / "chaos" / "idle.yaml").write_text(
+        "id: idle\ndescription: x\nfaults:\n"
+        "- {action: kill, target: kernel, trigger: {phase: submit, event: stage_started, stage_id: nowhere}}\n"
+    )
+    result = project.run("--execgo-dry-run", "--execgo-chaos=none,idle")
     assert result.ret == 0
-    result.stdout.fnmatch_lines(["*hello:langgraph:replay:none:0 *runs", "*hello:langgraph:live:none:0 *excluded: live planning*"])
+    excluded = "*hello:langgraph:replay:idle:0 *excluded: it waits for stage 'nowhere'*"
+    result.stdout.fnmatch_lines(["*hello:langgraph:replay:none:0 *runs", excluded])
     result.stdout.fnmatch_lines(["2 cells, 1 run, 1 excluded"])
     assert not (project.path / "var").exists()
 
@@ -71,13 +77,6 @@ def test_all_scenarios_are_the_projects_own_and_built_in_ones_go_by_name(project
     assert [line.split()[1].split(":")[0] for line in listed.outlines if ":replay:" in line] == ["hello"]
     listed = project.run("--execgo-dry-run", "--execgo-scenario=all,vuln_scan")
     assert [line.split()[1].split(":")[0] for line in listed.outlines if ":replay:" in line] == ["hello", "vuln_scan"]
-
-
-def test_live_cells_are_skipped_with_the_reason(project: Any) -> None:
-    result = project.run("--execgo-mode=live", "-rs")
-    result.assert_outcomes(skipped=1)
-    result.stdout.fnmatch_lines(["*live planning with langgraph is not part of this version*"])
-    assert project.summary()["totals"]["skipped"] == 1
 
 
 def test_a_dry_run_can_be_asked_for_by_the_environment(project: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,7 +115,7 @@ def test_a_profile_that_could_hit_nothing_skips_its_cells(project: Any) -> None:
     storm(project, "{action: kill, target: kernel, trigger: {phase: submit, event: stage_started, stage_id: nowhere}}")
     result = project.run("--execgo-chaos=none,storm", "-rs")
     result.assert_outcomes(passed=1, skipped=1)
-    result.stdout.fnmatch_lines(["*fault 0 (kill kernel): it waits for stage 'nowhere', which the scenario's plan does not have*"])
+    result.stdout.fnmatch_lines(["*it waits for stage 'nowhere', which the scenario's plan does not have*"])
 
 
 def test_a_profile_that_makes_no_sense_is_told_with_its_line(project: Any) -> None:

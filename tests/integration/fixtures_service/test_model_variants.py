@@ -18,7 +18,7 @@ def test_every_variant_passes_its_verifier_on_a_real_stack(tmp_path: Path) -> No
     for plan in sorted(bundled("scenarios").glob("*/plans/*.json")):
         source = plan.parent.parent
         folder = tmp_path / "scenarios" / f"{source.name}-{plan.stem}"
-        shutil.copytree(source, folder, ignore=shutil.ignore_patterns("plans", ".*", "__pycache__"))
+        shutil.copytree(source, folder, ignore=shutil.ignore_patterns("plans", "recordings", ".*", "__pycache__"))
         shutil.copy(plan, folder / "reference_plan.json")
         file = folder / "scenario.yaml"
         file.write_text(re.sub(r"^id: .*", f"id: {folder.name}", file.read_text("utf-8"), count=1), "utf-8")

@@ -64,5 +64,5 @@ def test_in_replay_there_is_no_model_to_get_anything_wrong(tmp_path: Path) -> No
     finished = run_pytest(tmp_path, "-rs", "--execgo-framework=langgraph", f"--execgo-chaos={','.join(names)}")
     assert finished.returncode == 0, finished.stdout
     assert f"{len(names)} skipped" in finished.stdout
-    assert finished.stdout.count("nobody asks a model in replay; use --execgo-mode live") == len(names)
+    assert finished.stdout.count(": nobody asks a model in replay; use --execgo-mode live") >= len(names)
     assert results(tmp_path) == {}

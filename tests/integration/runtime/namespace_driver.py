@@ -40,7 +40,10 @@ def main() -> None:
     left = sleeping()
     process.terminate()
     process.wait()
-    left += [line for line in commands() if "keeper_main" in line]
+    end = time.monotonic() + 10  # the keeper ends when it sees that the service has
+    while (keepers := [line for line in commands() if "keeper_main" in line]) and time.monotonic() < end:
+        time.sleep(0.01)
+    left += keepers
     sys.stdout.write(json.dumps({"status": answer["status"], "left": left}))
 
 
