@@ -69,7 +69,7 @@ def test_a_sibling_goes_on_while_others_are_ended(kernel: Any) -> None:
 
 
 def test_a_flood_leaves_the_kernel_small_and_quick(kernel: Any) -> None:
-    half = "yes 0123456789abcde | head -c 100000000"
+    half = "yes 0123456789abcde | head -c 300000000"
     assert kernel.submit({"id": "flood", "type": "shell", "params": {"script": f"{half} & {half} >&2; wait"}}).status_code == 202
     slowest = 0.0
     while kernel.client.get("/tasks/flood").json()["status"] not in ("success", "failed"):
@@ -88,7 +88,7 @@ def test_a_flood_leaves_the_kernel_small_and_quick(kernel: Any) -> None:
         for line in Path(f"/proc/{pid}/status").read_text().splitlines()
         if line.startswith("VmHWM")
     ]
-    assert max(peak) < 300_000  # KiB; 200 MB were written
+    assert max(peak) < 450_000  # KiB; 600 MB were written
 
 
 def test_the_environment_of_commands_is_an_allow_list(kernel: Any, runtime: Any) -> None:
