@@ -36,7 +36,7 @@ def _from_messages(raw: Mapping[str, Any]) -> Mapping[str, Any] | str | None:
     return newest_plan(text_of(message.get("content")) for message in said if message.get("source") != _USER)
 
 
-adapter = FrameworkAdapter("autogen", "autogen-agentchat", "autogen", _from_messages, planner="autogen")
+adapter = FrameworkAdapter("autogen", "autogen-agentchat", "autogen", _from_messages, "0.7.5", planner="autogen")
 
 
 def prepare() -> None:

@@ -39,7 +39,7 @@ def _from_crew_output(raw: Mapping[str, Any]) -> Mapping[str, Any] | str | None:
     return newest_plan([*structured, *(output.get("raw") for output in (*outputs, raw))])
 
 
-adapter = FrameworkAdapter("crewai", "crewai", "crewai", _from_crew_output, planner="crewai")
+adapter = FrameworkAdapter("crewai", "crewai", "crewai", _from_crew_output, "1.15", planner="crewai")
 
 
 def prepare() -> None:

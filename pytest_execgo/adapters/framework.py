@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -22,7 +22,7 @@ class FrameworkAdapter(ReplayAdapter):
     `planner` is what the pool calls: a built-in framework's name, or `module:function`.
     """
 
-    planner: str
+    planner: str = field(kw_only=True)
 
     def capabilities(self) -> AdapterCapabilities:
         """Tell which modes there are here, without importing the framework."""

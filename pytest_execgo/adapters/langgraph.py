@@ -31,7 +31,7 @@ def _from_state(raw: Mapping[str, Any]) -> Mapping[str, Any] | str | None:
     return newest_plan([state.get("plan"), *spoken])
 
 
-adapter = FrameworkAdapter("langgraph", "langgraph", "langgraph", _from_state, planner="langgraph")
+adapter = FrameworkAdapter("langgraph", "langgraph", "langgraph", _from_state, "1.2", planner="langgraph")
 
 
 def prepare() -> None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
+from packaging.version import InvalidVersion, Version
+
 from pytest_execgo.adapters.normalize import normalize
 from pytest_execgo.core.errors import Unsupported, UsageError
 from pytest_execgo.plan.adapter import AdapterCapabilities, PlannedRun, Planning
@@ -25,13 +27,14 @@ class ReplayAdapter:
     """An adapter that replays. `distribution` is the framework's own package, whose version is reported, never imported here.
 
     `unwrap` finds the plan (a document, or a text with one in it) in the framework's raw output, or returns None when the output
-    is the document itself.
+    is the document itself. Recordings of framework versions below `oldest` are refused (empty: none are).
     """
 
     framework: str
     distribution: str
     extra: str
     unwrap: Unwrap
+    oldest: str = ""
 
     def capabilities(self) -> AdapterCapabilities:
         """Tell that replay works without the framework, and which version of it is installed."""
@@ -95,7 +98,19 @@ class ReplayAdapter:
         if recording.output.framework != self.framework:
             said = f"the recording is one of {recording.output.framework}, and can't be replayed as {self.framework}"
             raise UsageError("recording_mismatch", said, "replay each framework's own recording")
+        if self.oldest and _older(recording.output.framework_version, self.oldest):
+            said = f"the recording was made with {self.framework} {recording.output.framework_version}"
+            hint = f"record it again with {self.oldest} or newer (--execgo-mode live --execgo-record)"
+            raise UsageError("recording_too_old", f"{said}, whose output this adapter does not read", hint)
         return recording
+
+
+def _older(version: str, oldest: str) -> bool:
+    """Tell whether a version lies below another one; what is no version is older than any."""
+    try:
+        return Version(version) < Version(oldest)
+    except InvalidVersion:
+        return True
 
 
 def made(output: PlannerOutput) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from pytest_execgo.adapters.replay import ReplayAdapter
 from pytest_execgo.core.errors import MissingDependency, Unsupported, UsageError
 from pytest_execgo.plan.adapter import Planning, Said
 from pytest_execgo.plan.model import PlanContext
-from pytest_execgo.plan.planning import PlannerOutput, PlanningFailed, PlanningRequest
+from pytest_execgo.plan.planning import PlannerOutput, PlanningFailed, PlanningRequest, Recording
 from pytest_execgo.plan.problems import PlanInvalid
 
 Wrap = Callable[[Any], dict[str, Any]]
@@ -269,3 +269,20 @@ def test_the_installed_version_is_reported_without_importing(
     assert (capabilities.framework, capabilities.native_version, capabilities.modes) == (framework, version, modes)
     assert capabilities.install_hint == f"pip install 'pytest-execgo[{framework}]'"
     assert adapter.replay(for_framework(context, framework), document).trace["native_version"] == version
+
+
+@pytest.mark.parametrize("version", ["0.9", "1.1.99", "unknown"])
+def test_a_recording_of_an_older_framework_is_refused_with_what_to_do(context: PlanContext, version: str) -> None:
+    recording = Recording(
+        scenario_id="demo",
+        scenario_digest="0" * 64,
+        provider="mock",
+        model="m",
+        seed=1,
+        recorded_at="2026-01-01T00:00:00Z",
+        output=PlannerOutput(framework="langgraph", framework_version=version, raw={"plan": {}}),
+        plan_digest="0" * 64,
+    )
+    with pytest.raises(UsageError, match=rf"made with langgraph {version}") as refused:
+        load_adapters()["langgraph"].replay(context, recording.model_dump(mode="json"))
+    assert "1.2 or newer" in refused.value.hint
