@@ -5,14 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pytest_execgo.chaos.network.links import Links
 from pytest_execgo.client.fixtures import FixturesClient
 from pytest_execgo.client.kernel import KernelClient
 from pytest_execgo.core.files import write_atomic
 from pytest_execgo.core.jsonio import dumps
 from pytest_execgo.plan.stack import Capability, Endpoints, Stack
+
+if TYPE_CHECKING:
+    from pytest_execgo.chaos.network.links import Links
 
 
 class KernelJournal:

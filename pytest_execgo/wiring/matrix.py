@@ -9,7 +9,7 @@ from typing import cast
 
 from pytest_execgo.chaos.actions import ACTIONS
 from pytest_execgo.chaos.catalogue import unusable
-from pytest_execgo.chaos.network.links import LEGS
+from pytest_execgo.chaos.network.legs import LEGS
 from pytest_execgo.core.errors import UsageError
 from pytest_execgo.plan.adapter import Adapter
 from pytest_execgo.plan.cell import Cell

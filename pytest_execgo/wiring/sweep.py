@@ -11,7 +11,7 @@ from functools import cached_property, partial
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from pytest_execgo.adapters.catalogue import load_adapters
 from pytest_execgo.benchmark.metrics import measure
@@ -37,13 +37,15 @@ from pytest_execgo.scenarios.model import Scenario
 from pytest_execgo.scenarios.recordings import write_recording
 from pytest_execgo.scenarios.verifiers import load_verifier
 from pytest_execgo.wiring.live import LiveStack
-from pytest_execgo.wiring.live_planning import LivePlanner
 from pytest_execgo.wiring.matrix import Axes, PlannedCell, exclusion, expand, needs_links, select, surroundings
 from pytest_execgo.wiring.providers import check_provider
 from pytest_execgo.wiring.resume import CannotGoOn, Resumption, abandon
 from pytest_execgo.wiring.settings import MODES, Settings
 from pytest_execgo.wiring.sweep_file import begin_sweep, unfinished_sweep
 from pytest_execgo.wiring.upkeep import StackUpkeep
+
+if TYPE_CHECKING:
+    from pytest_execgo.wiring.live_planning import LivePlanner
 
 
 def sweep_to_resume(settings: Settings) -> str | None:
@@ -262,6 +264,8 @@ class Sweep:
 
     def _live_planner(self) -> LivePlanner:
         if self._planner is None:
+            from pytest_execgo.wiring.live_planning import LivePlanner  # deferred: replay asks no model
+
             self._planner = LivePlanner(self.settings)
         return self._planner
 

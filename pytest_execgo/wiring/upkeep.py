@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from pytest_execgo.chaos.network.links import LEGS, Links
+from pytest_execgo.chaos.network.legs import LEGS
 from pytest_execgo.core.errors import ExecGoError, StackError, UsageError
 from pytest_execgo.core.files import write_atomic
 from pytest_execgo.core.jsonio import dumps, read_json
@@ -92,6 +92,8 @@ class StackUpkeep:
         links = None
         if self._linked():
             legs = LEGS if self._settings.backend != "external" else ("client-kernel",)
+            from pytest_execgo.chaos.network.links import Links  # deferred: most sweeps disturb no network
+
             links = Links.start(legs, _ports(folder / _LINKS))
             write_atomic(folder / _LINKS, dumps(links.ports) + "\n")
         return LiveStack(lambda legs: make_stack(self._settings, folder, legs), folder, links)

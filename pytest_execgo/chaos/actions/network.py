@@ -18,7 +18,7 @@ from pytest_execgo.chaos.actions.checks import (
     parameter_problems,
 )
 from pytest_execgo.chaos.actions.services import status_of
-from pytest_execgo.chaos.network.links import LEGS
+from pytest_execgo.chaos.network.legs import LEGS
 from pytest_execgo.chaos.network.parameters import problems as link_problems
 from pytest_execgo.core.errors import ExecGoError
 from pytest_execgo.plan.chaos import Fault

@@ -11,11 +11,9 @@ from types import TracebackType
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from pytest_execgo.chaos.network.legs import LEGS
 from pytest_execgo.chaos.network.link import Leg, TcpLink
 from pytest_execgo.core.errors import StackError, UsageError
-
-LEGS = ("client-kernel", "kernel-runtime", "kernel-fixtures")
-"""The legs of a stack's network, each named by its near side and its upstream."""
 
 Result = TypeVar("Result")
 
