@@ -1,6 +1,6 @@
 """Shows that a sweep survives its own death: kills pytest at random moments, resumes, and checks what came of it.
 
-Each round runs a sweep, ends pytest by SIGKILL after a random time (again, when it is resumed, if the draw says so), and lets
+Each round runs a sweep, ends pytest and its workers by SIGKILL after a random time (more than once), and lets
 `--execgo-resume` finish it. Then every cell must have been judged exactly once, no finished cell may have run again, no effect
 may have been applied twice, every history must be valid, and no process may be left. Prints a line a round, and a summary.
 """
@@ -72,7 +72,7 @@ def run_round(folder: Path, arguments: Sequence[str], draw: random.Random) -> Ro
     finished: dict[str, str] = {}
     while True:
         resume = ["--execgo-resume"] if one.kills else []
-        kill_after = draw.uniform(0.3, 6.0) if one.kills < 3 else None
+        kill_after = draw.uniform(1.5, 6.0) if one.kills < 3 else None
         code, output = run(folder, [*command, *resume], kill_after)
         problems = compare(finished, found := results(folder), one.kills)
         one.problems += problems
@@ -82,6 +82,9 @@ def run_round(folder: Path, arguments: Sequence[str], draw: random.Random) -> Ro
         one.kills += 1
         one.finished_before = len(finished)
         wait_until_gone(folder, one)
+        if sweep_is_over(folder):  # it was killed after its last word: there is nothing to go on with
+            code, output = 0, ""
+            break
     if code != 0:
         one.problems.append(f"the last command ended with {code}: {output[-500:]}")
     one.problems += check(folder)
@@ -97,10 +100,16 @@ def run(folder: Path, command: Sequence[str], kill_after: float | None) -> tuple
         try:
             code: int | None = process.wait(kill_after if kill_after is not None else PATIENCE)
         except subprocess.TimeoutExpired:
-            os.kill(process.pid, signal.SIGKILL)
+            os.killpg(process.pid, signal.SIGKILL)  # its xdist workers, too, which would go on to the end of their cells
             process.wait()
             code = None
     return code, log.read_text(errors="replace")
+
+
+def sweep_is_over(folder: Path) -> bool:
+    """Tell whether the sweep has written down that nothing of it is left to do, and its summary."""
+    over = [read(path)["finished_at"] is not None for path in folder.glob("var/runs/sweeps/*/sweep.json")]
+    return bool(over) and all(over) and (folder / "var/runs/benchmark-summary.json").exists()
 
 
 def wait_until_gone(folder: Path, one: Round) -> None:

@@ -263,11 +263,6 @@ class ExecGoSession:
         self.recorder.complete(self.settings.out, self.sweep.sweep_id, self._opened_ns, earlier)
         if not self.recorder.results:
             return
-        broken_off = session.shouldstop or session.shouldfail or exitstatus not in _RAN_THROUGH
-        if not broken_off and self.recorder.concluded >= (self._planned or 0):
-            finish_sweep(self.settings.out, self.sweep.sweep_id)
-        else:
-            self._can_go_on = True
         summary = write_summary(
             self.settings,
             self.sweep.sweep_id,
@@ -276,6 +271,11 @@ class ExecGoSession:
             finished_ns=time.time_ns(),
             planned=self._planned,
         )
+        broken_off = session.shouldstop or session.shouldfail or exitstatus not in _RAN_THROUGH
+        if not broken_off and self.recorder.concluded >= (self._planned or 0):
+            finish_sweep(self.settings.out, self.sweep.sweep_id)
+        else:
+            self._can_go_on = True
         self._table = sweep_table(summary)
         self.config.hook.pytest_execgo_sweep_finished(config=self.config, summary=summary)
 
