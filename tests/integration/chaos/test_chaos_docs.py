@@ -11,7 +11,7 @@ from pathlib import Path
 from pytest_execgo.chaos.actions import ACTIONS
 from pytest_execgo.chaos.catalogue import targets_of
 from pytest_execgo.chaos.loader import discover_profiles, load_profile, load_profile_file
-from pytest_execgo.chaos.network.links import LEGS
+from pytest_execgo.chaos.network.legs import LEGS
 from pytest_execgo.chaos.trigger import EVENT_PHASES
 from pytest_execgo.core.bundle import bundled
 

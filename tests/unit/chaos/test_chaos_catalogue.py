@@ -10,7 +10,7 @@ import pytest
 from pytest_execgo.chaos.actions import ACTIONS
 from pytest_execgo.chaos.catalogue import merge_actions, targets_of, unusable
 from pytest_execgo.chaos.loader import discover_profiles, load_profile
-from pytest_execgo.chaos.network.links import LEGS
+from pytest_execgo.chaos.network.legs import LEGS
 from pytest_execgo.chaos.trigger import at_the_plan
 from pytest_execgo.core.bundle import bundled
 from pytest_execgo.core.errors import UsageError

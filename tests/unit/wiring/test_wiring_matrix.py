@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_execgo.adapters.catalogue import load_adapters
-from pytest_execgo.chaos.network.links import LEGS
+from pytest_execgo.chaos.network.legs import LEGS
 from pytest_execgo.core.errors import UsageError
 from pytest_execgo.harness.embedded import EmbeddedStack
 from pytest_execgo.harness.external import ExternalStack

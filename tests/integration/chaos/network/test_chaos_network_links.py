@@ -14,8 +14,9 @@ import pytest
 import requests
 
 from pytest_execgo.chaos.network.dialogue import Dialogue
+from pytest_execgo.chaos.network.legs import LEGS
 from pytest_execgo.chaos.network.link import TcpLink
-from pytest_execgo.chaos.network.links import LEGS, Links
+from pytest_execgo.chaos.network.links import Links
 from pytest_execgo.core.errors import StackError, UsageError
 
 MEGABYTE = 1 << 20
