@@ -202,7 +202,6 @@ class CheckpointSaved(Event):
 class RunResumed(Event):
     """A run that was cut short goes on; `finished` names the stages that are not run again."""
 
-    checkpoint_id: str | None
     finished: list[str]
 
 

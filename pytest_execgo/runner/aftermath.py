@@ -38,6 +38,7 @@ def conclude_run(course: Course, ending: Ending) -> Ending:
         return ending
     if failure is not None:
         return Ending("error", ending.attribution, f"the run's evidence can't be had: {failure}")
+    ending.verdict = record.verdict
     doubts = nemesis.conclusive() if nemesis is not None else []
     gone = course.guard.failure
     concluded = conclude(ending, course.parts.profile, record.faults, doubts, record.history, seq)

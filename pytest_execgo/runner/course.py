@@ -74,7 +74,6 @@ class Course:
         self.order = StopOrder(self.observer, stream.emit, self._note_stop)
         self.guard = ServiceGuard(parts.stack, stream.emit, restarts=parts.scenario.spec.recovery.restarts)
         self.finished: dict[str, TaskOutcome] = {}
-        self.judged_at = 0
         self._store = store
         self._state = state
         self._effects_before = state.effects_before if state is not None else 0
@@ -220,7 +219,7 @@ class Course:
         plan = self.record.plan
         assert plan is not None  # a run state has one
         done = [stage.stage_id for stage in plan.stages[: state.stage_index]]
-        self.stream.emit(events.RunResumed(checkpoint_id=None, finished=done))
+        self.stream.emit(events.RunResumed(finished=done))
         return plan
 
     def _execute(self, plan: StandardPlan, place: Place) -> None:
@@ -281,13 +280,13 @@ class Course:
         verdict = within_budget(verdict_of(self.parts.verifier, context), applied, allowed)
         self.record.invalid_actions += max(0, applied - allowed)
         self.record.verdict = verdict
-        self.judged_at = self.stream.emit(
+        judged_at = self.stream.emit(
             events.VerdictReached(status="ok" if verdict.passed else "failed", passed=verdict.passed, reasons=list(verdict.reasons))
         )
         if verdict.passed:
             return Ending("passed")
         said = "; ".join(verdict.reasons[:3]) or "no reason given"
-        attribution = Attribution(layer="verifier", code="verdict_failed", message=said, evidence=[self.judged_at])
+        attribution = Attribution(layer="verifier", code="verdict_failed", message=said, evidence=[judged_at])
         return self.failed(attribution, judged=verdict)
 
     def _applied_effects(self) -> int:

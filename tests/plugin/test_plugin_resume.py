@@ -77,9 +77,11 @@ def test_with_nothing_to_resume_everything_is_run_in_a_new_sweep(project: Any) -
 
 def test_without_the_option_nothing_is_resumed(project: Any) -> None:
     project.scenario("again", verifier=BAD)
-    project.run("-x")
+    hint = "not everything was run: the same command with --execgo-resume goes on from here"
+    project.run("-x").stdout.fnmatch_lines([hint])
     result = project.run()
     result.assert_outcomes(passed=1, failed=1)
+    result.stdout.no_fnmatch_line(hint)
     result.stdout.no_fnmatch_line("execgo: going on*")
     assert len(runs(project)) == 3
     assert [sweep["finished_at"] is None for sweep in sweeps(project)] == [True, False]

@@ -128,4 +128,6 @@ def test_a_reader_that_is_gone_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> 
     writer = LineWriter()
     for _ in range(3):
         writer.write("x\n")
+    before = threading.active_count()
     writer.close()
+    assert threading.active_count() <= before, "the writer's thread ended in its own time, and raised nothing in ours"

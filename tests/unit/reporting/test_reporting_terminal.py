@@ -77,3 +77,16 @@ def test_skips_are_grouped_by_reason_most_frequent_first(make_result: Make, make
     many = sweep_table(make_summary([], [skipped(f"reason {index}") for index in range(13)], skipped=13, cells=13))
     assert len(many) == 12
     assert many[-1] == "skipped for 3 more reasons, in benchmark-summary.md"
+
+
+def test_a_large_sweep_tells_of_its_profiles_and_of_what_did_not_pass(make_group: Make, make_summary: Make) -> None:
+    good = [make_group(scenario_id=f"s{number}", chaos_profile="storm", recovery_time_ms=40.0) for number in range(40)]
+    bad = make_group(scenario_id="bad", chaos_profile="calm", passed=1, failed=2, violations=3)
+    skipped = make_group(scenario_id="skipped", chaos_profile="calm", passed=0, skipped=3)
+    lines = sweep_table(make_summary([*good, bad, skipped], []), 120)
+    assert lines[0].split() == ["chaos", "cells", "wall", "recovery", "violations"]
+    assert lines[1].split() == ["storm", "120", "passed", "914", "ms", "40.0", "ms", "0"]
+    assert lines[2].startswith("calm   1 passed, 2 failed, 3 skipped")
+    assert lines[2].endswith(" 3")
+    assert [line.split()[0] for line in lines[4:6]] == ["scenario", "bad"]
+    assert len(lines) == 7, "the two tables, a blank line between them, and the totals"

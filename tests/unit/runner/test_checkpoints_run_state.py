@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,18 @@ def test_the_attempt_that_was_under_way_counts_as_begun(folder: Path) -> None:
         went = store.latest()
     assert went is not None
     assert went.attempts == {"one": 1, "two": 4}
+
+
+@pytest.mark.parametrize("name", ["timeline.jsonl", "timeline.jsonl.partial"])
+def test_what_was_begun_after_the_last_checkpoint_is_known_from_the_timeline(folder: Path, name: str) -> None:
+    rows = [{"event_type": "stage_started", "stage_id": "three", "metadata": {"attempt": attempt}} for attempt in (1, 3, 2)]
+    rows.append({"event_type": "stage_finished", "stage_id": "three", "metadata": {"attempt": 9}})
+    (folder / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with RunStore(folder) as store:
+        store.rollback(store.save(state(), node_id=None, step=0).id)
+        went = store.latest()
+    assert went is not None
+    assert went.attempts["three"] == 3
 
 
 def test_the_checkpoint_before_and_an_unknown_one(folder: Path) -> None:

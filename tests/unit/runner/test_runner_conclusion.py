@@ -100,6 +100,7 @@ def test_recovery_needs_a_history_and_an_expected_failure_does_not() -> None:
     judged = concluded(Ending("passed"), profile(), history=UNKNOWN)
     assert (judged.outcome, judged.error) == ("inconclusive", "the history proves nothing: nothing was accepted")
     assert concluded(failed(), profile("expected_failure", "stage_timeout"), history=UNKNOWN).outcome == "passed"
+    assert concluded(failed(), profile(), history=UNKNOWN).outcome == "failed", "that it did not recover is sure without one"
 
 
 @pytest.mark.parametrize("ending", [Ending("error", error="x"), Ending("skipped"), Ending("inconclusive", interrupted=True)])

@@ -66,6 +66,23 @@ def test_a_stage_that_keeps_failing_fails_the_run_with_its_last_failure(world: W
     assert [event.action for event in world.listener.events("recovery_decided")] == ["retry_stage", "give_up"]
 
 
+def test_a_stage_that_began_what_must_run_once_is_never_tried_again(world: World) -> None:
+    once = {"id": "only", "type": "noop", "annotations": {"effect": "once"}}
+    world.plan["stages"][0]["task_graph"]["tasks"].append(once)
+    world.kernel.envelopes = {"first": GONE, "only": {"runtime": {"attempt": 1}}}
+    assert world.run().outcome == "failed"
+    assert submitted_ids(world) == ["one:first:1", "one:only:1"]
+    assert "must run once alone" in world.listener.events("recovery_decided")[-1].reason
+
+
+def test_a_stage_whose_single_task_never_began_may_be_tried_again(world: World) -> None:
+    once = {"id": "only", "type": "noop", "annotations": {"effect": "once"}, "depends_on": ["first"]}
+    world.plan["stages"][0]["task_graph"]["tasks"].append(once)
+    world.kernel.envelopes = {"first:1": GONE, "only:1": {"status": "skipped", "result": None}}
+    world.run()
+    assert submitted_ids(world)[:4] == ["one:first:1", "one:only:1", "one:first:2", "one:only:2"]
+
+
 def test_a_failure_that_can_not_pass_is_not_tried_again(world: World) -> None:
     world.kernel.envelopes = {"first": {"status": "failed", "error": "exit 1"}}
     assert world.run().outcome == "failed"
@@ -201,7 +218,9 @@ def test_a_run_that_was_cut_short_goes_on_and_repeats_nothing(world: World, monk
     assert (result.outcome, result.resumed, result.run_id) == ("passed", 1, left.path.name)
     assert submitted_ids(world) == before, "the stage that was on its way is taken up where it is"
     assert [stage.stage_id for stage in world.records[-1].stages] == ["one", "two"]
-    assert result.metrics.wall_time_ms is not None
+    assert left.state is not None
+    before_ms = left.state.record["elapsed_ms"]
+    assert world.records[-1].wall_ms > before_ms > 0, "the time of all lives"
     kinds = [row["event_type"] for row in timeline(left)]
     assert kinds.count("run_started") == 1
     assert kinds.count("run_resumed") == 1

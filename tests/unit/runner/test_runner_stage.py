@@ -23,8 +23,8 @@ Make = Callable[..., Any]
 A, B = {"id": "a", "type": "noop"}, {"id": "b", "type": "noop", "depends_on": ["a"]}
 
 
-def failed(code: str | None = None, **more: Any) -> dict[str, Any]:
-    error = {"code": code, "message": "it broke", "retryable": True, "source": "executor"}
+def failed(code: str | None = None, *, retryable: bool = True, **more: Any) -> dict[str, Any]:
+    error = {"code": code, "message": "it broke", "retryable": retryable, "source": "executor"}
     return {"status": "failed", "error": "it broke", "runtime": {"error": error} if code else {}, **more}
 
 
@@ -105,6 +105,8 @@ def test_tasks_that_outlast_the_budget_are_named(stages: StageRunner, kernel: Ke
         ({}, failed(), "kernel", "task_failed", False),
         ({"type": "runtime"}, failed("exit_nonzero"), "runtime", "exit_nonzero", True),
         ({"type": "runtime"}, failed("timeout"), "runtime", "timeout", True),
+        ({"type": "runtime"}, failed("internal", retryable=False), "runtime", "internal", True),
+        ({}, failed("internal", retryable=False), "kernel", "internal", False),
         (
             {"type": "http", "input": {"url": "http://fixtures.test:1/x"}},
             failed("external_failure"),
