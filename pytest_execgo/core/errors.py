@@ -59,6 +59,10 @@ class Unsupported(ExecGoError):
     """What was asked for exists, but not in this version or on this backend."""
 
 
+class SandboxError(ExecGoError):
+    """Code could not be confined or started; nothing of it has run, and the message says what is missing."""
+
+
 class VerificationFailed(AssertionError):
     """The plan failed: its scenario's verifier, or its execution, says so. A test failure, never an error of ours."""
 

@@ -93,6 +93,14 @@ class ExternalStack:
         """Raise `Unsupported`."""
         self._refuse(service, "limit")
 
+    def disconnect(self, service: Service) -> None:
+        """Raise `Unsupported`."""
+        self._refuse(service, "disconnect")
+
+    def connect(self, service: Service) -> None:
+        """Raise `Unsupported`."""
+        self._refuse(service, "connect")
+
     def logs(self, service: Service, *, tail: int = 50) -> str:
         """Raise `Unsupported`."""
         self._refuse(service, "read the log of")

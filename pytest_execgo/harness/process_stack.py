@@ -204,6 +204,18 @@ class ProcessStack(ABC):
             "use the containers backend",
         )
 
+    def disconnect(self, service: Service) -> None:
+        """Not something that a process on loopback allows: raises `Unsupported`."""
+        raise Unsupported(
+            "no_disconnect",
+            f"the {self.backend} backend can't take the {service} off the network: all of them share the machine's loopback",
+            "use the containers backend",
+        )
+
+    def connect(self, service: Service) -> None:
+        """Return at once: whatever runs on loopback is on the network."""
+        return
+
     def logs(self, service: Service, *, tail: int = 50) -> str:
         """Return the last `tail` lines that the service wrote, over all of its restarts."""
         return last_lines(self._log(service), tail)

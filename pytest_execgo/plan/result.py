@@ -11,6 +11,7 @@ from pytest_execgo.plan.base import Document, Name
 from pytest_execgo.plan.cell import Cell
 from pytest_execgo.plan.history import HistoryVerdict
 from pytest_execgo.plan.model import Mode
+from pytest_execgo.plan.statistics import Comparison, GateResult, Interval, Quantiles, SweepStatistics
 from pytest_execgo.plan.verdict import Attribution, Outcome, Verdict
 
 
@@ -172,6 +173,9 @@ class BenchmarkSummary(Document):
     wall_time_ms: float
     totals: dict[str, int]
     planned: int | None = None
+    statistics: SweepStatistics | None = None
+    comparison: Comparison | None = None
+    gates: list[GateResult] = Field(default_factory=list)
     groups: list[GroupSummary]
     plans: list[PlanComparison] = Field(default_factory=list)
     runs: list[BenchmarkResult]
@@ -181,7 +185,8 @@ class GroupSummary(Document):
     """Repetitions of one cell taken together; times in milliseconds (medians).
 
     `recovery_success` is the share of those that recovered, of the runs that a fault hit and that were to recover;
-    `violations` counts the promises that their histories show broken.
+    `violations` counts the promises that their histories show broken. `pass_interval` is by Wilson; `pass_hat_k` maps k to
+    C(passed, k) / C(ran, k); `flaky` tells whether repetitions disagree (null for fewer than two).
     """
 
     scenario_id: Name
@@ -202,6 +207,10 @@ class GroupSummary(Document):
     recovery_success: float | None = None
     recovery_time_ms: float | None = None
     violations: int = 0
+    pass_interval: Interval | None = None
+    pass_hat_k: dict[int, float] = Field(default_factory=dict)
+    flaky: bool | None = None
+    recovery_ms: Quantiles | None = None
 
 
 BenchmarkSummary.model_rebuild()

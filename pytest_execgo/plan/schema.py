@@ -12,7 +12,7 @@ from pytest_execgo.plan.event import TimelineEvent
 from pytest_execgo.plan.executor import ExecutionContext
 from pytest_execgo.plan.model import SCHEMA_VERSION, Binding, PlanContext, PlanStage, StandardPlan, SubmitPolicy
 from pytest_execgo.plan.result import BenchmarkResult, BenchmarkRunRequest, BenchmarkSummary
-from pytest_execgo.plan.sandbox import ExecutionRequest, ExecutionResult
+from pytest_execgo.plan.sandbox import ExecutionRequest, ExecutionResult, SandboxConfig
 from pytest_execgo.plan.scenario import ScenarioSpec
 from pytest_execgo.plan.tool_inputs import TOOL_INPUTS
 from pytest_execgo.plan.verdict import Verdict
@@ -31,6 +31,7 @@ MODELS: dict[str, type[BaseModel]] = {
     "chaos_profile": ChaosProfile,
     "timeline_event": TimelineEvent,
     "execution_request": ExecutionRequest,
+    "sandbox_config": SandboxConfig,
     "execution_result": ExecutionResult,
     "checkpoint": Checkpoint,
     "execution_context": ExecutionContext,

@@ -24,16 +24,26 @@ class Capability(StrEnum):
     PAUSE = "pause"
     LIMIT = "limit"
     LOGS = "logs"
+    DISCONNECT = "disconnect"
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
-    """Base URLs of the three services, without a trailing slash, and the bearer token that guards them (or None)."""
+    """Base URLs of the three services, without a trailing slash, and the bearer token that guards them (or None).
+
+    `inner_fixtures` is where the services themselves, and what runs in them, find the fixtures service; None: where we do.
+    """
 
     kernel: str
     runtime: str
     fixtures: str
     token: str | None = None
+    inner_fixtures: str | None = None
+
+    @property
+    def fixtures_for_tasks(self) -> str:
+        """Base URL of the fixtures service for whatever a plan does."""
+        return self.inner_fixtures or self.fixtures
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +104,12 @@ class Stack(Protocol):
 
     def limit(self, service: Service, *, cpu: float | None = None, memory: int | None = None) -> None:
         """Bound one service: `cpu` in cores, `memory` in bytes; None lifts that bound."""
+
+    def disconnect(self, service: Service) -> None:
+        """Take one service off the network: nobody reaches it, and it reaches nobody, until `connect`. It goes on running."""
+
+    def connect(self, service: Service) -> None:
+        """Put one service back on the network, at the address that it had. Safe to call for one that is on it."""
 
     def logs(self, service: Service, *, tail: int = 50) -> str:
         """Return the last `tail` lines that the service wrote."""

@@ -234,7 +234,7 @@ class Course:
             record=self.record,
             values={
                 "workspace": str(self.folder.workspace),
-                "fixtures_url": self.parts.endpoints.fixtures,
+                "fixtures_url": self.parts.endpoints.fixtures_for_tasks,
                 "run_id": self.run_id,
                 "seed": str(self.seed),
             },

@@ -134,9 +134,9 @@ class TcpDisturbance:
 class TcpLink:
     """A `plan.fault.Link`: a proxy in front of one upstream."""
 
-    def __init__(self, name: str, port: int, leg: Leg, courier: Courier) -> None:
+    def __init__(self, name: str, address: tuple[str, int], leg: Leg, courier: Courier) -> None:
         self._name = name
-        self._port = port
+        self._host, self._port = address
         self._leg = leg
         self._courier = courier
 
@@ -147,13 +147,13 @@ class TcpLink:
 
     @property
     def port(self) -> int:
-        """The port of 127.0.0.1 on which it listens."""
+        """The port on which it listens."""
         return self._port
 
     @property
     def url(self) -> str:
         """Where the leg begins: the base URL that the near side is given."""
-        return f"http://127.0.0.1:{self._port}"
+        return f"http://{self._host}:{self._port}"
 
     def disturb(self, kind: str, parameters: Mapping[str, Any]) -> TcpDisturbance:
         """Disturb what passes from now on, in force on return (kinds and parameters: docs/chaos-network.md).

@@ -15,6 +15,7 @@ from pytest_execgo.chaos.network.legs import LEGS
 from pytest_execgo.chaos.network.link import Leg, TcpLink
 from pytest_execgo.core.errors import StackError, UsageError
 
+LOOPBACK = "127.0.0.1"
 Result = TypeVar("Result")
 
 
@@ -23,8 +24,8 @@ class Links(Mapping[str, TcpLink]):
 
     def __init__(self, listeners: Mapping[str, socket.socket]) -> None:
         self._legs = {name: Leg() for name in listeners}
-        ports = {name: int(listener.getsockname()[1]) for name, listener in listeners.items()}
-        self._links = {name: TcpLink(name, ports[name], leg, self) for name, leg in self._legs.items()}
+        addresses = {name: listener.getsockname() for name, listener in listeners.items()}
+        self._links = {name: TcpLink(name, addresses[name], leg, self) for name, leg in self._legs.items()}
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop = asyncio.Event()
@@ -35,8 +36,10 @@ class Links(Mapping[str, TcpLink]):
         serving.result()
 
     @classmethod
-    def start(cls, names: Iterable[str] = LEGS, ports: Mapping[str, int] | None = None) -> Links:
-        """Listen on 127.0.0.1 for each leg, on a given port or one that the system chooses; upstreams may come later.
+    def start(cls, names: Iterable[str] = LEGS, ports: Mapping[str, int] | None = None, host: str = LOOPBACK) -> Links:
+        """Listen for each leg, on a given port or one that the system chooses; upstreams may come later.
+
+        `host` is an address of this machine that everybody can reach who shall pass: another one for services in containers.
 
         `UsageError` for a port of a leg that is none of `names`, `StackError` for a port that can't be had.
         """
@@ -47,7 +50,7 @@ class Links(Mapping[str, TcpLink]):
         listeners: dict[str, socket.socket] = {}
         try:
             for name in names:
-                listeners[name] = _listener(name, wanted.get(name, 0))
+                listeners[name] = _listener(name, host, wanted.get(name, 0))
         except StackError:
             for listener in listeners.values():
                 listener.close()
@@ -136,15 +139,15 @@ class Links(Mapping[str, TcpLink]):
         self._failures.append(context.get("exception") or RuntimeError(context["message"]))
 
 
-def _listener(name: str, port: int) -> socket.socket:
+def _listener(name: str, host: str, port: int) -> socket.socket:
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", port))
+        listener.bind((host, port))
         listener.listen(1024)
     except (OSError, OverflowError) as error:
         listener.close()
-        message = f"the link {name} can't listen on 127.0.0.1:{port}: {error}"
+        message = f"the link {name} can't listen on {host}:{port}: {error}"
         raise StackError("link_port", message, "choose a free port, or none for the system's choice") from error
     return listener
 

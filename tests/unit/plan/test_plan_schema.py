@@ -89,6 +89,7 @@ GOOD: dict[str, dict[str, Any]] = {
         "scenario_id": "x",
     },
     "execution_request": {"id": "x", "language": "python", "code": "1"},
+    "sandbox_config": {"mode": "native"},
     "execution_result": {"id": "x", "success": True, "exit_code": 0, "stdout": "", "stderr": "", "duration": 0.1},
     "checkpoint": {"id": "c", "thread_id": "t", "state": {}, "created_at": "2024-01-01T00:00:00Z"},
     "execution_context": {"run_id": "r", "thread_id": "t"},
@@ -134,6 +135,7 @@ BAD: list[tuple[str, dict[str, Any]]] = [
     ("chaos", {"faults": [{"action": "kill", "target": "kernel", "trigger": {"phase": "plan"}, "probability": 1.5}]}),
     ("chaos", {"recovery_expectation": "should_recove"}),
     ("execution_request", {"language": "perl"}),
+    ("sandbox_config", {"max_memory_mb": 0}),
 ]
 
 

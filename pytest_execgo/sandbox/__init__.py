@@ -1,0 +1,1 @@
+"""Code in isolation (seed 002): one request in, one bounded, truthful result out."""
