@@ -111,6 +111,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "tool.cli.run": {"command": "c"},
 }
 NOTHING_REQUIRED: dict[str, dict[str, Any]] = {
+    "sandbox_config": {"mode": "vm"},
     "submit_policy": {"stop_on_failure": "x"},
     "tool.os.shell": {"command": 1},
     "tool.os.sleep": {"duration_ms": -1},
