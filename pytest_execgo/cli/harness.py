@@ -1,4 +1,4 @@
-"""`harness up|status|down`: one stack on fixed ports, by hand, for as long as it is wanted."""
+"""`harness up|status|down`: one stack on fixed ports, by hand, for as long as it is wanted. `harness build`: its images."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
+from pytest_execgo.core.engine.connection import connect
+from pytest_execgo.core.engine.images import image_bytes
 from pytest_execgo.core.errors import StackError, UsageError
 from pytest_execgo.core.folder_lock import FolderHeld, lock_folder
 from pytest_execgo.harness.health import health_problem
 from pytest_execgo.harness.keeper import KeeperRequest, start_keeper
 from pytest_execgo.harness.native import checked_binary
 from pytest_execgo.harness.ports import PortReservation
+from pytest_execgo.harness.settings import DEFAULT_BASE
 from pytest_execgo.harness.state import HarnessState, ServiceRecord
 from pytest_execgo.plan.stack import Service
 
@@ -27,8 +30,10 @@ _PROBE_TIMEOUT = 1.0
 
 
 def main(argv: list[str]) -> int:
-    """Run one of the three; 0 done (for `status`: all healthy), 1 not healthy, 2 a user's mistake, 3 a failure."""
+    """Run one of the four; 0 done (for `status`: all healthy), 1 not healthy, 2 a user's mistake, 3 a failure."""
     options = _parser().parse_args(argv)
+    if options.command == "build":
+        return _build(options.base_image)
     folder: Path = options.dir.absolute()
     if options.command == "up":
         return _up(options, folder)
@@ -45,11 +50,22 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--token", help="guard the services with this bearer token (default: no guard)")
     status = commands.add_parser("status", help="show how the services are")
     down = commands.add_parser("down", help="end the stack and wait until it is gone")
+    build = commands.add_parser("build", help="build the images of the services, for the containers backend")
+    build.add_argument("--base-image", default=DEFAULT_BASE, metavar="IMAGE", help="what they are built on (default %(default)s)")
     for command in (up, status, down):
         command.add_argument(
             "--dir", type=Path, default=Path("var/harness"), metavar="DIR", help="its data and logs (default %(default)s)"
         )
     return parser
+
+
+def _build(base: str) -> int:
+    from pytest_execgo.harness.image_build import service_images  # deferred: what only this command needs
+
+    client = connect()
+    images = service_images(client, base, tell=lambda line: print(f"{line} ...", flush=True))
+    print(_table([("image", "size"), *((image, f"{image_bytes(client, image) / 1e6:.0f} MB") for image in images.values())]))
+    return 0
 
 
 def _up(options: argparse.Namespace, folder: Path) -> int:

@@ -51,6 +51,19 @@ class Process:
         """Tell whether it ended or never began."""
         return self.code is not None or self.failed is not None
 
+    def describe(self) -> str:
+        """Say how it is, or how it ended."""
+        if self.failed is not None:
+            return f"it could not be started: {self.failed}"
+        if self.code is None:
+            state = "paused" if self.stopped else "running"
+            return "it was never started" if self.pid is None else f"it is {state} (pid {self.pid})"
+        asked = f", after the harness sent {signal.Signals(self.ended_by).name}" if self.ended_by else ""
+        if self.code >= 0:
+            return f"it ended with exit code {self.code}{asked}"
+        name = signal.Signals(-self.code).name if -self.code in set(signal.Signals) else f"signal {-self.code}"
+        return f"it was ended by {name}{asked}"
+
 
 class Supervised:
     """Processes that can't outlive this one. Any thread may ask and wait; one of its own takes in the events."""

@@ -6,6 +6,13 @@ from pathlib import Path
 
 _BLOCK = 64 * 1024
 _MOST = 4 * 1024 * 1024
+_QUOTED = 20
+
+
+def quoted_end(path: Path, *, since: int = 0) -> str:
+    """Return the last 20 lines written at or after byte `since`, marked as a quotation, for the text of an error."""
+    lines = last_lines(path, _QUOTED, since=since).splitlines()
+    return "\n".join(f"  | {line}" for line in lines) or "  (nothing was written)"
 
 
 def last_lines(path: Path, count: int, *, since: int = 0) -> str:

@@ -13,7 +13,7 @@ from pytest_execgo.harness.embedded import EmbeddedStack
 from pytest_execgo.harness.health import health_problem
 from pytest_execgo.harness.logtail import last_lines
 from pytest_execgo.harness.ports import PortReservation
-from pytest_execgo.harness.settings import StackSettings, child_environment
+from pytest_execgo.harness.settings import StackSettings
 from pytest_execgo.plan.stack import Endpoints, Service
 
 _ATTEMPTS = 3
@@ -30,6 +30,8 @@ class NativeStack(EmbeddedStack):
     beside our reservation if it sets SO_REUSEADDR, as Go does; for one that doesn't, the reservation is given up
     just before it starts, on a port that is chosen anew if somebody takes it in between.
     """
+
+    foreign = frozenset({Service.KERNEL})
 
     def __init__(self, binary: Path, folder: Path, settings: StackSettings | None = None) -> None:
         """Prepare a stack around the executable `binary`; `UsageError` if it is not there or not executable."""
@@ -66,22 +68,13 @@ class NativeStack(EmbeddedStack):
         if not self._keep_reservation:
             reservation.close()
         address = reservation.url.removeprefix("http://")
-        flags = ["-addr", address, "-grpc-addr", "127.0.0.1:0", *self._options(service)]
+        flags = ["-addr", address, "-grpc-addr", "127.0.0.1:0", *self.options.options(service)]
         return Launch(
             argv=[str(self.binary), *flags, *self.settings.extra_args.get(service, ())],
             env=self.environment(service),
             cwd=self.settings.cwd or self.folder,
             log=self._log(service),
         )
-
-    def environment(self, service: Service) -> dict[str, str]:
-        """Return a service's whole environment: no token for the kernel, nor for the runtime that it must reach."""
-        if service is Service.FIXTURES:
-            return super().environment(service)
-        env = child_environment(self.settings.environ)
-        if service is Service.KERNEL:
-            env["EXECGO_RUNTIME_URL"] = self._way_to(Service.RUNTIME)
-        return {**env, **self.settings.extra_env.get(service, {})}
 
     def await_ready(self, services: Iterable[Service], timeout: float) -> None:
         """Wait for our services' announcements, and ask the kernel until it answers."""

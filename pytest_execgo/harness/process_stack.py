@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pytest_execgo.core.errors import StackError, Unsupported, UsageError
 from pytest_execgo.harness.control import Launch, Process, Supervised
-from pytest_execgo.harness.logtail import last_lines
+from pytest_execgo.harness.logtail import last_lines, quoted_end
 from pytest_execgo.harness.ports import PortReservation
 from pytest_execgo.harness.record import StackRecord, take_folder
 from pytest_execgo.harness.settings import StackSettings
@@ -21,7 +21,6 @@ from pytest_execgo.harness.watchers import Watchers
 from pytest_execgo.plan.stack import Capability, Endpoints, Service, ServiceStatus
 
 _SIGNAL_TIMEOUT = 10.0  # seconds within which SIGKILL, SIGSTOP and SIGCONT must have worked
-_FAILURE_LINES = 20
 _BY_START = (Service.RUNTIME, Service.KERNEL, Service.FIXTURES)  # who takes longest to start begins
 
 
@@ -223,9 +222,7 @@ class ProcessStack(ABC):
     def describe_failure(self, service: Service) -> str:
         """Say how a service is or how it ended, where its log is, and the last lines it wrote since it was started."""
         process, log = self._process(service), self._log(service)
-        lines = last_lines(log, _FAILURE_LINES, since=self._log_start.get(service, 0)).rstrip("\n")
-        written = "\n".join(f"  | {line}" for line in lines.splitlines()) or "  (nothing was written)"
-        return f"{_describe(process)}; log: {log}\n{written}"
+        return f"{process.describe()}; log: {log}\n{quoted_end(log, since=self._log_start.get(service, 0))}"
 
     def fileno(self) -> int:
         """Return the calling thread's own descriptor, readable when something has happened since it last asked for `status`.
@@ -277,7 +274,7 @@ class ProcessStack(ABC):
     def _signal(self, service: Service, signum: signal.Signals, *, must_live: bool = False) -> Process:
         process = self._live().process(service)
         if must_live and process.over:
-            raise StackError("service_not_running", f"the {service} can't get {signum.name}: {_describe(process)}")
+            raise StackError("service_not_running", f"the {service} can't get {signum.name}: {process.describe()}")
         self._live().signal(service, signum)
         return process
 
@@ -297,16 +294,3 @@ class ProcessStack(ABC):
 
 def _size(log: Path) -> int:
     return log.stat().st_size if log.exists() else 0
-
-
-def _describe(process: Process) -> str:
-    if process.failed is not None:
-        return f"it could not be started: {process.failed}"
-    if process.code is None:
-        state = "paused" if process.stopped else "running"
-        return "it was never started" if process.pid is None else f"it is {state} (pid {process.pid})"
-    asked = f", after the harness sent {signal.Signals(process.ended_by).name}" if process.ended_by else ""
-    if process.code >= 0:
-        return f"it ended with exit code {process.code}{asked}"
-    name = signal.Signals(-process.code).name if -process.code in set(signal.Signals) else f"signal {-process.code}"
-    return f"it was ended by {name}{asked}"

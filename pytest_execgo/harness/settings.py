@@ -14,6 +14,8 @@ from pytest_execgo.plan.stack import Service
 
 INHERITED = ("HOME", "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "TMPDIR", "TZ", "USER", "LOGNAME")
 """The only variables that services take over from whoever starts them, beside PATH."""
+DEFAULT_BASE = f"python:{sys.version_info.major}.{sys.version_info.minor}-slim"
+"""What images of our services are built on unless something else is asked for."""
 
 
 @dataclass(frozen=True, slots=True)

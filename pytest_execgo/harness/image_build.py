@@ -1,0 +1,162 @@
+"""Builds the images of our services, once: a tag says what is in an image, and what there is isn't built again."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_execgo.core.engine.images import BuildContext, ImageError, build_image, image_id, pull_image, run_once
+from pytest_execgo.core.engine.ownership import owner_labels
+from pytest_execgo.harness.image_parts import code_files, pinned_packages
+from pytest_execgo.harness.settings import DEFAULT_BASE
+from pytest_execgo.plan.stack import Service
+
+if TYPE_CHECKING:
+    import docker
+
+SERVICE_LABEL = "org.pytest-execgo.service"
+"""On our images: which of the services they are."""
+REPOSITORY = "pytest-execgo"
+_DOCKERFILE = Path(__file__).with_name("Dockerfile")
+_OLDEST_PYTHON = (3, 11)
+_LAST_LINES = 20
+_LOOK = """import json, platform, sys
+library, version = platform.libc_ver()
+print(json.dumps([list(sys.version_info[:2]), platform.machine(), version if library == "glibc" else ""]))"""
+
+
+@dataclass(frozen=True, slots=True)
+class Interpreter:
+    """The Python of a base image; `glibc` is empty where the C library is another, so musl."""
+
+    python: tuple[int, int]
+    machine: str
+    glibc: str
+
+    @property
+    def platforms(self) -> list[str]:
+        """The platform tags of wheels that it can use, the newest first."""
+        if not self.glibc:
+            return [f"musllinux_1_{minor}_{self.machine}" for minor in (2, 1)]
+        newest = int(self.glibc.split(".")[1])
+        tags = [f"manylinux_2_{minor}_{self.machine}" for minor in range(newest, 16, -1)]
+        return [*tags, f"manylinux2014_{self.machine}"]
+
+
+def service_images(
+    client: docker.DockerClient,
+    base: str = DEFAULT_BASE,
+    services: Iterable[Service] = tuple(Service),
+    tell: Callable[[str], None] = lambda line: None,
+) -> dict[Service, str]:
+    """Return the names of our services' images over `base`, building those that the engine lacks.
+
+    `tell` gets a line for each longer step. `ImageError` says what can't be had, be it the base, a package or the build.
+    """
+    wanted = tuple(services)
+    pull_image(client, base)
+    context = BuildContext(
+        {"Dockerfile": _DOCKERFILE.read_bytes(), **_prefixed("code", code_files())}, arguments={"BASE_IMAGE": base}
+    )
+    pins = pinned_packages()
+    digest = context.digest(image_id(client, base) or "", *pins)
+    images = {service: f"{REPOSITORY}/{service}:{digest}" for service in wanted}
+    if _lacking(client, images):
+        with _one_builder():
+            lacking = _lacking(client, images)
+            if lacking:
+                _build(client, context, pins, base, lacking, tell)
+    return images
+
+
+def _lacking(client: docker.DockerClient, images: dict[Service, str]) -> dict[Service, str]:
+    return {service: image for service, image in images.items() if image_id(client, image) is None}
+
+
+def _build(
+    client: docker.DockerClient,
+    context: BuildContext,
+    pins: tuple[str, ...],
+    base: str,
+    images: dict[Service, str],
+    tell: Callable[[str], None],
+) -> None:
+    tell(f"fetching {len(pins)} packages for {base}")
+    wheels = fetch_wheels(pins, _interpreter(client, base))
+    whole = BuildContext({**context.files, **_prefixed("wheels", wheels)}, arguments=context.arguments)
+    for service, image in images.items():
+        tell(f"building {image}")
+        build_image(client, image, whole, target=service)
+
+
+def _interpreter(client: docker.DockerClient, base: str) -> Interpreter:
+    python, machine, glibc = json.loads(run_once(client, base, ["python3", "-c", _LOOK], owner_labels()))
+    found = Interpreter((python[0], python[1]), machine, glibc)
+    if found.python < _OLDEST_PYTHON:
+        raise ImageError("old_base", f"the base image {base} has Python {python[0]}.{python[1]}", "use one with 3.11 or later")
+    return found
+
+
+def fetch_wheels(pins: Iterable[str], target: Interpreter) -> dict[str, bytes]:
+    """Return the wheels of `pins` for `target` by their file names, as this interpreter's pip gets them.
+
+    `ImageError` in pip's own words when it can't, with what to do about it.
+    """
+    version = f"{target.python[0]}.{target.python[1]}"
+    platforms = [word for tag in target.platforms for word in ("--platform", tag)]
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input", "--no-deps"]
+        command += [
+            "--only-binary=:all:",
+            "--implementation",
+            "cp",
+            "--python-version",
+            version,
+            *platforms,
+            "--dest",
+            folder,
+            *pins,
+        ]
+        ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False)
+        if ended.returncode != 0:
+            raise _no_wheels(ended.stderr)
+        return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+
+
+def _no_wheels(said: str) -> ImageError:
+    lines = [line for line in said.splitlines() if line.strip() and not line.startswith("WARNING: Location")]
+    if "No module named pip" in said:
+        return ImageError(
+            "no_pip", f"{sys.executable} has no pip, which fetches the images' packages", "python -m ensurepip, or install pip"
+        )
+    end = "\n".join(f"  | {line}" for line in lines[-_LAST_LINES:])
+    return ImageError(
+        "no_wheels",
+        f"pip can't get the packages that go into the images:\n{end}",
+        "let pip reach an index (PIP_INDEX_URL, PIP_CERT), or give it a folder of wheels (PIP_FIND_LINKS, PIP_NO_INDEX=1)",
+    )
+
+
+def _prefixed(folder: str, files: dict[str, bytes]) -> dict[str, bytes]:
+    return {f"{folder}/{name}": content for name, content in files.items()}
+
+
+@contextmanager
+def _one_builder() -> Iterator[None]:
+    """Let one process of this user build at a time: the others find what it has built."""
+    path = Path(tempfile.gettempdir(), f"pytest-execgo-images-{os.getuid()}.lock")
+    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
