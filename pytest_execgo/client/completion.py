@@ -17,7 +17,7 @@ from pytest_execgo.client.kernel import KernelRefused, KernelUnreachable, Waited
 from pytest_execgo.client.wait import TaskSource, Watch, poll
 
 _BUSY = 0.25  # seconds that an answer about all tasks is held at most
-_IDLE = 5.0  # seconds that an answer about the next ending is held at most
+_IDLE = 2.0  # seconds that an answer about the next ending is held at most
 _BATCH = 1000  # ids in one request
 _CANCEL_PATIENCE = 5.0  # seconds that cancelled tasks may take to end
 

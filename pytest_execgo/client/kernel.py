@@ -35,7 +35,7 @@ class Waited:
     missing: list[str]
 
 
-_WAIT_GRACE = 10.0  # seconds that the answer to a wait may come late
+_WAIT_GRACE = 4.0  # seconds that the answer to a wait may come late: a way that swallows it must not cost much more
 _CANCEL_TIMEOUT = 5.0
 
 

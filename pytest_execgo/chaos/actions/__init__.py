@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from pytest_execgo.chaos.actions.containers import CONTAINER_ACTIONS
 from pytest_execgo.chaos.actions.disk import DISK_ACTIONS
 from pytest_execgo.chaos.actions.fixtures import FIXTURE_ACTIONS
 from pytest_execgo.chaos.actions.flood import FLOOD_ACTIONS
@@ -23,6 +24,7 @@ ACTIONS: Mapping[str, Action | PlanAction] = {
     **MACHINE_ACTIONS,
     **DISK_ACTIONS,
     **FLOOD_ACTIONS,
+    **CONTAINER_ACTIONS,
     **RUN_ACTIONS,
     **MODEL_ACTIONS,
 }

@@ -14,7 +14,7 @@ import pytest
 
 from pytest_execgo.chaos.actions import ACTIONS
 from pytest_execgo.chaos.engine import Nemesis
-from pytest_execgo.core.errors import ExecGoError
+from pytest_execgo.core.errors import ExecGoError, StackError
 from pytest_execgo.observability.stream import EventStream
 from pytest_execgo.plan.chaos import ChaosProfile, Fault
 from pytest_execgo.plan.events import Event, StageFinished, StageStarted, Stamped
@@ -72,6 +72,7 @@ class FakeStack:
     refuses: str = ""
     pids: dict[Service, int | None] = field(default_factory=lambda: {s: 100 + n for n, s in enumerate(Service)})
     paused: set[Service] = field(default_factory=set)
+    needs: int = 20_000_000
     backend: str = "fake"
     capabilities: frozenset[Capability] = frozenset(Capability)
 
@@ -104,6 +105,17 @@ class FakeStack:
     def resume(self, service: Service) -> None:
         self._do("resume", service)
         self.paused.discard(service)
+
+    def disconnect(self, service: Service) -> None:
+        self._do("disconnect", service)
+
+    def connect(self, service: Service) -> None:
+        self._do("connect", service)
+
+    def limit(self, service: Service, *, memory: int | None = None) -> None:
+        if memory is not None and memory < self.needs:
+            raise StackError("too_tight", f"the {service} has more than that")
+        self._do(f"limit to {memory}" if memory else "lift", service)
 
 
 @dataclass
