@@ -39,6 +39,11 @@ class Cell:
         """The cell within its scenario, as it stands in a test id: `langgraph-replay-none-0`."""
         return f"{self.framework}-{self.mode}-{self.chaos}-{self.repetition}"
 
+    @property
+    def selector(self) -> str:
+        """The text by which `--execgo-cell` selects the cell."""
+        return f"{self.scenario}:{self.framework}:{self.mode}:{self.chaos}:{self.repetition}"
+
 
 class CellRecord(Document):
     """A cell as a document holds it."""

@@ -20,16 +20,19 @@ from pytest_execgo.plan.tools import tool_of
 from pytest_execgo.plan.view import PlanView, StageView, TaskView, listed
 
 _ABSOLUTE = re.compile(r"/|\$\{\{(?!\s*(?:fixtures_url|run_id|seed)\s*\}\})")  # an unknown placeholder is told elsewhere
+_PROCESS = (("execution", "args"), ("execution", "env"), ("sandbox", "folder"))
 _PLACES: dict[str, tuple[tuple[str, ...], ...]] = {
     "os.file": (("path",),),
     "os.shell": (("dir",), ("command",), ("args",)),
     "os.http": (("url",),),
-    "runtime.command": (("execution", "cwd"), ("execution", "program"), ("execution", "args"), ("execution", "env")),
-    "runtime.script": (("execution", "cwd"), ("execution", "interpreter"), ("execution", "args"), ("execution", "env")),
+    "runtime.command": (("execution", "cwd"), ("execution", "program"), *_PROCESS),
+    "runtime.script": (("execution", "cwd"), ("execution", "interpreter"), *_PROCESS),
+    "runtime.code": (("execution", "env_vars"), *_PROCESS),
+    "os.code": (("execution", "env_vars"), *_PROCESS),
     "cli.run": (("command",), ("args",)),
 }
 """Where each tool takes texts in which a lookalike of a placeholder is a mistake."""
-_FOLDERS = {"path", "dir", "cwd"}
+_FOLDERS = {"path", "dir", "cwd", "folder"}
 _NAMES = {"unknown_field", "bad_name"}  # what is wrong with a field whatever its value
 
 

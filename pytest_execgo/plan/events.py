@@ -59,6 +59,15 @@ class RunStarted(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SandboxChosen(Event):
+    """What a run's commands get of the sandbox that its scenario asks for; `reason` says why that is none."""
+
+    requested: str
+    effective: str | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PlanObtained(Event):
     """A framework's adapter gave a plan; `source` says from where."""
 

@@ -146,13 +146,14 @@ def bind_value(task_document: dict[str, Any], target_param_path: str, value: Any
     """Set a bound value in a task's `input` or `params`, in place; the value is copied, never shared.
 
     Environment variables are text: a value that is none becomes compact JSON when it is set at `….env.NAME`, and so does
-    each value of an object that is set at `….env`. `PathMalformed`; `PathBlocked`, also for a NaN, which no JSON text can hold.
+    each value of an object that is set at `….env`. The same holds for `execution.files`, `execution.env_vars` and
+    `execution.stdin`. `PathMalformed`; `PathBlocked`, also for a NaN, which no JSON text can hold.
     """
     parts = parse_target(target_param_path)
     try:
-        if len(parts) > 2 and parts[-2] == "env":
+        if (len(parts) > 2 and _holds_texts(parts[:-1])) or parts[1:] == ("execution", "stdin"):
             value = _as_text(value)
-        elif len(parts) > 1 and parts[-1] == "env" and isinstance(value, dict):
+        elif len(parts) > 1 and _holds_texts(parts) and isinstance(value, dict):
             value = {name: _as_text(item) for name, item in value.items()}
     except ValueError as error:
         reason = f"takes text, and the value can't be written as JSON ({error})"
@@ -166,6 +167,10 @@ def parse_target(target_param_path: str) -> Path:
     if parts[0] not in ARGUMENT_ROOTS:
         raise PathMalformed(target_param_path, f"starts with {parts[0]!r}; allowed: {' or '.join(ARGUMENT_ROOTS)}")
     return parts
+
+
+def _holds_texts(parts: Path) -> bool:
+    return parts[-1] == "env" or parts[1:] in (("execution", "env_vars"), ("execution", "files"))
 
 
 def _as_text(value: Any) -> str:

@@ -11,6 +11,7 @@ from pytest_execgo.plan.base import Document, Name
 from pytest_execgo.plan.cell import Cell
 from pytest_execgo.plan.history import HistoryVerdict
 from pytest_execgo.plan.model import Mode
+from pytest_execgo.plan.sandbox import SandboxUse
 from pytest_execgo.plan.statistics import Comparison, GateResult, Interval, Quantiles, SweepStatistics
 from pytest_execgo.plan.verdict import Attribution, Outcome, Verdict
 
@@ -90,7 +91,7 @@ class BenchmarkResult(Document):
     """One run's `result.json`: which cell, how it ended and why, its figures, where its evidence is.
 
     Times are RFC 3339 in UTC. `plan_digest` and `outcome_digest` identify what was planned and what came of it. `resumed`
-    counts how often the run was cut short and went on.
+    counts how often the run was cut short and went on. `sandbox` tells where its commands ran, if its scenario asked for one.
     """
 
     run_id: Name
@@ -119,6 +120,7 @@ class BenchmarkResult(Document):
     finished_at: str
     backend: str
     versions: dict[str, str] = Field(default_factory=dict)
+    sandbox: SandboxUse | None = None
 
     def raise_for_verdict(self) -> None:
         """Raise `VerificationFailed`, an assertion, unless the run passed."""

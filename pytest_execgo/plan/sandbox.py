@@ -1,26 +1,54 @@
 """Code to execute in a sandbox, within which bounds, and what came of it (seed 002). Durations are seconds.
 
 `ExecutionRequest`, `SandboxConfig`, `ExecutionResult` and `ExecutorStats` are what a caller sees, with the seed's fields. What a
-mode of execution has to be able to do is less: `Confinement` runs one `ConfinedCommand`, whatever the language.
+mode of execution has to be able to do is less: `Confinement` (confinement.py) runs one `ConfinedCommand`, whatever the language.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Annotated, Literal, Protocol, get_args
+from typing import Annotated, Literal, get_args
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from pytest_execgo.plan.base import Document
+from pytest_execgo.plan.confinement import MODES, ConfinedCommand, ConfinedEnd, Confinement, Mount, SandboxMode
+
+__all__ = [
+    "LANGUAGES",
+    "MODES",
+    "ConfinedCommand",
+    "ConfinedEnd",
+    "Confinement",
+    "ExecutionRequest",
+    "ExecutionResult",
+    "ExecutorStats",
+    "FileName",
+    "Finding",
+    "Language",
+    "Mount",
+    "SandboxConfig",
+    "SandboxMode",
+    "SandboxPolicy",
+    "SandboxUse",
+    "Seconds",
+]
 
 Language = Literal["python", "javascript", "typescript", "go", "rust", "bash"]
 LANGUAGES: tuple[Language, ...] = get_args(Language)
-SandboxMode = Literal["docker", "native", "wasm"]
-MODES: tuple[SandboxMode, ...] = get_args(SandboxMode)
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
+_MAX_NAME = 255  # bytes
+
+
+def _file_name(name: str) -> str:
+    parts = name.split("/")
+    if not all(parts) or {".", ".."} & {*parts} or "\0" in name or len(name.encode()) > _MAX_NAME:
+        raise ValueError("allowed: a relative path such as data/input.csv, without '.' and '..'")
+    return name
+
+
+FileName = Annotated[str, AfterValidator(_file_name)]
+"""Name of a file beside a piece of code: a relative path that stays beneath its folder."""
 
 
 class ExecutionRequest(Document):
@@ -91,71 +119,19 @@ class Finding(Document):
 
 
 class SandboxPolicy(Document):
-    """Where a scenario's commands run. Unless `required`, they run where the runtime runs them when it has no such sandbox."""
+    """Where a scenario's commands run. Unless `required`, they run where the runtime runs them when it has no such sandbox.
+
+    They have no network, whatever a plan asks for, unless `network_enabled` lets it ask.
+    """
 
     mode: SandboxMode
     required: bool = True
+    network_enabled: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Mount:
-    """A host folder as the command sees it, at the absolute path `target`."""
+class SandboxUse(Document):
+    """Where a run's commands ran: the sandbox that its scenario asked for, the one that they got, else the reason for none."""
 
-    source: Path
-    target: str
-    writable: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class ConfinedCommand:
-    """One command line with everything it may have. `cwd` is a path inside; `env` is its whole environment.
-
-    `work` is a folder of the host that the command gets as `cwd`, readable and writable, bounded to `disk_bytes`; it is gone, or
-    as it was, when `work` is None and `cwd` lies in a mount. `image` is what a mode that has images shall run.
-    `hosts` is None for no network, empty for any, else the only ones (`host` or `host:port`).
-    """
-
-    argv: tuple[str, ...]
-    cwd: str
-    timeout: float
-    memory_bytes: int
-    cpu_cores: float
-    disk_bytes: int
-    processes: int
-    output_bytes: int
-    work: Path | None = None
-    env: Mapping[str, str] = field(default_factory=dict)
-    stdin: bytes = b""
-    mounts: tuple[Mount, ...] = ()
-    hosts: tuple[str, ...] | None = None
-    image: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ConfinedEnd:
-    """How a confined command ended. `exit_code` is -N for signal N; `limit` names the bound that ended it, if one did."""
-
-    exit_code: int
-    stdout: bytes
-    stderr: bytes
-    duration: float
-    truncated: bool = False
-    limit: Literal["timeout", "memory", "disk", "processes"] | None = None
-    memory_used_bytes: int | None = None
-
-
-class Confinement(Protocol):
-    """One mode of execution: `native`, `docker`, `wasm`."""
-
-    @property
-    def mode(self) -> SandboxMode:
-        """Which one it is."""
-
-    def problem(self) -> str | None:
-        """Say why it can't be had here, and what to do about it; None when it can. Found out by trying, once."""
-
-    def run(self, command: ConfinedCommand) -> ConfinedEnd:
-        """Run one command to its end; nothing of it is left on return. `SandboxError` when it could not be confined or started."""
-
-    def cleanup(self) -> None:
-        """Remove whatever this mode has left on the machine. Safe to call twice."""
+    requested: SandboxMode
+    effective: SandboxMode | None = None
+    reason: str | None = None

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from pydantic.config import JsonDict
 
 from pytest_execgo.plan.base import Document, Millis, Name
+from pytest_execgo.plan.sandbox import MODES, SandboxPolicy
 from pytest_execgo.plan.tools import TOOLS
 
 _TOOL_NAMES: JsonDict = {"items": {"type": "string", "enum": [*sorted(TOOLS)]}}  # so that editors complete and check them
+
+
+def _long_form(given: Any) -> Any:
+    return {"mode": given} if isinstance(given, str) else given
+
+
+def _or_a_mode(schema: JsonDict) -> None:
+    forms = schema["anyOf"]
+    assert isinstance(forms, list)
+    forms.insert(0, {"type": "string", "enum": [*MODES]})
 
 
 class PromptFiles(Document):
@@ -73,5 +84,10 @@ class ScenarioSpec(Document):
     )
     artifacts: dict[str, str] = Field(
         default_factory=dict, description="Names that plans use in `expected_artifacts`, to files beneath the run's workspace."
+    )
+    sandbox: Annotated[SandboxPolicy | None, BeforeValidator(_long_form)] = Field(
+        default=None,
+        description="Sandbox in which all commands, scripts and code of its plans run; a mode alone is required.",
+        json_schema_extra=_or_a_mode,
     )
     reference_plan: str = Field(description="File with a plan that solves the scenario.")

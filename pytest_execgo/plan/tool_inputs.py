@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, ConfigDict, Field
 
 from pytest_execgo.plan.base import Document
+from pytest_execgo.plan.sandbox import FileName, Language, SandboxMode
 
 _MAX_MS = 2**53 - 1
 _MAX_ARGUMENT = 128 * 1024 - 1  # bytes: Linux takes no longer single argument, and a script travels as one
@@ -129,6 +130,20 @@ class ScriptExecution(_Process):
     interpreter: Argument | None = Field(default=None, description="Program that runs it; absent: sh.")
 
 
+class CodeExecution(Document):
+    """Code in a language, executed in a sandbox in a folder of its own."""
+
+    kind: Literal["code"]
+    language: Language = Field(description="Language of the code.")
+    code: Annotated[str, Field(min_length=1)] = Field(description="The code: a whole program.")
+    stdin: str | None = Field(default=None, description="Its standard input; absent: empty.")
+    args: list[Argument] | None = Field(default=None, description="Arguments.")
+    env: Environment | None = Field(default=None, description="Environment variables.")
+    env_vars: Environment | None = Field(default=None, description="Another name of `env`.")
+    files: dict[FileName, str] | None = Field(default=None, description="Files that lie beside the code: relative paths to texts.")
+    timeout_ms: PositiveMilliseconds | None = Field(default=None, description="Milliseconds after which it is killed.")
+
+
 class EmitExecution(Document):
     """Succeeds with a given output."""
 
@@ -167,10 +182,17 @@ class RuntimeLimits(Document):
 
 
 class RuntimeSandbox(Document):
-    """The isolation asked for; `strict` refuses to run with less."""
+    """The isolation asked for; `strict` refuses to run with less. `mode` is a sandbox, which is had or the task fails.
+
+    `folder`, an absolute path, is what a sandbox has of the host and may change; absent: the working folder.
+    """
 
     profile: str | None = None
     strict: bool | None = None
+    mode: SandboxMode | None = None
+    folder: str | None = None
+    network_enabled: bool | None = None
+    allowed_hosts: list[str] | None = None
 
 
 class RuntimeControl(Document):
@@ -201,6 +223,12 @@ class RuntimeScriptInput(_RuntimeInput):
     """`runtime.script`."""
 
     execution: ScriptExecution
+
+
+class RuntimeCodeInput(_RuntimeInput):
+    """`runtime.code` and `os.code`."""
+
+    execution: CodeExecution
 
 
 class RuntimeEmitInput(_RuntimeInput):
@@ -242,8 +270,10 @@ TOOL_INPUTS: dict[str, type[Document]] = {
     "os.tcp": TcpInput,
     "os.sleep": SleepInput,
     "os.noop": NoopInput,
+    "os.code": RuntimeCodeInput,
     "runtime.command": RuntimeCommandInput,
     "runtime.script": RuntimeScriptInput,
+    "runtime.code": RuntimeCodeInput,
     "runtime.emit": RuntimeEmitInput,
     "runtime.sleep": RuntimeSleepInput,
     "runtime.fail": RuntimeFailInput,

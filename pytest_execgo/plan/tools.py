@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-OS_TOOLS = ("shell", "file", "http", "dns", "tcp", "sleep", "noop")
-RUNTIME_KINDS = ("command", "script", "emit", "sleep", "fail")
+OS_TOOLS = ("shell", "file", "http", "dns", "tcp", "sleep", "noop", "code")
+RUNTIME_KINDS = ("command", "script", "code", "emit", "sleep", "fail")
+SANDBOXED_KINDS = ("command", "script", "code")
+"""What a runtime can run in a sandbox."""
 
 TOOLS: frozenset[str] = frozenset(
     [f"os.{name}" for name in OS_TOOLS] + [f"runtime.{kind}" for kind in RUNTIME_KINDS] + ["mcp.call", "cli.run"]

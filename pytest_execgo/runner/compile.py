@@ -12,9 +12,12 @@ from pytest_execgo.plan.events import BindingApplied, BindingFailed
 from pytest_execgo.plan.model import Binding, PlanStage
 from pytest_execgo.plan.paths import PathBlocked, PathMissing, bind_value, get_path
 from pytest_execgo.plan.placeholders import fill
-from pytest_execgo.plan.tools import tool_of
+from pytest_execgo.plan.sandbox import SandboxPolicy
+from pytest_execgo.plan.tools import SANDBOXED_KINDS, tool_of
 from pytest_execgo.plan.verdict import Attribution, TaskOutcome
 from pytest_execgo.runner.failure import StageFailed, leads_to
+
+_NETWORK = ("network_enabled", "allowed_hosts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +41,9 @@ def compile_stage(
     values: Mapping[str, str],
     finished: Mapping[str, TaskOutcome],
     stream: EventStream,
+    sandbox: SandboxPolicy | None = None,
 ) -> CompiledStage:
-    """Fill placeholders, apply bindings from `finished` tasks, give every task its global id.
+    """Fill placeholders, apply bindings from `finished` tasks, give every task its global id, and its commands their sandbox.
 
     A global id carries run, stage, task and attempt, since ids are global keys of the kernel (seed 004, 13.3); colons within
     them are written %3A, so that no two tasks share one.
@@ -55,6 +59,7 @@ def compile_stage(
     for task, document in documents.items():
         document["id"] = wire_ids[task]
         _sign(document, values["fixtures_url"], attempt)
+        _confine(document, sandbox, values["workspace"])
         if depends_on[task]:
             document["depends_on"] = [wire_ids[parent] for parent in depends_on[task]]
     return CompiledStage(list(documents.values()), wire_ids, depends_on)
@@ -69,6 +74,23 @@ def _sign(document: dict[str, Any], fixtures_url: str, attempt: int) -> None:
     if isinstance(headers, dict):
         headers.setdefault("X-Execgo-Task", document["id"])
         headers.setdefault("X-Fencing-Token", str(attempt))
+
+
+def _confine(document: dict[str, Any], sandbox: SandboxPolicy | None, workspace: str) -> None:
+    """Let a task's command run where the scenario says, and an os task's code where code is run: in the runtime."""
+    if tool_of(document) == "os.code":
+        document["type"] = "runtime"
+        for name in ("tool_name", "execution_category"):
+            document.pop(name, None)
+    tool = tool_of(document)
+    if sandbox is None or tool not in [f"runtime.{kind}" for kind in SANDBOXED_KINDS]:
+        return
+    payload = document.get("input") or document["params"]
+    asked = payload.get("sandbox")
+    asked = asked if isinstance(asked, dict) else {}
+    network = {name: asked[name] for name in _NETWORK if name in asked and sandbox.network_enabled}
+    alone = tool == "runtime.code" and not asked.get("folder")
+    payload["sandbox"] = {**network, "mode": sandbox.mode, **({} if alone else {"folder": workspace})}
 
 
 def _part(name: str) -> str:

@@ -23,9 +23,11 @@ from pytest_execgo.plan.model import StandardPlan
 from pytest_execgo.plan.planning import PlanningFailed
 from pytest_execgo.plan.problems import PlanInvalid
 from pytest_execgo.plan.record import RunRecord
+from pytest_execgo.plan.sandbox import SandboxPolicy
 from pytest_execgo.plan.stack import Service
 from pytest_execgo.plan.verdict import Attribution, TaskOutcome, Verdict, VerifierContext
 from pytest_execgo.runner.checkpoints.run_state import RunState, RunStore
+from pytest_execgo.runner.confinement import choose_sandbox
 from pytest_execgo.runner.diagnosis import kernel_gone, service_gone
 from pytest_execgo.runner.ending import Ending
 from pytest_execgo.runner.execution import Execution, Place
@@ -81,6 +83,7 @@ class Course:
         self._place = Place()
         self._open = ExitStack()
         self._nemesis: Nemesis | None = None
+        self._sandbox: SandboxPolicy | None = None
 
     def __enter__(self) -> Self:
         self._open.enter_context(self.guard)
@@ -186,6 +189,7 @@ class Course:
     def _begin(self) -> StandardPlan:
         workspace = str(self.folder.workspace)
         self.stream.emit(events.RunStarted(cell_id=self.cell.cell_id, seed=self.seed, workspace=workspace))
+        self._sandbox = choose_sandbox(self.parts, self.stream)
         self._effects_before = self._applied_effects()
         lay_out(self.parts.scenario.fixtures, self.folder.workspace)
         planned = obtain_plan(self.cell, self.parts, self.seed, self.record, self._disturb)
@@ -220,6 +224,7 @@ class Course:
         assert plan is not None  # a run state has one
         done = [stage.stage_id for stage in plan.stages[: state.stage_index]]
         self.stream.emit(events.RunResumed(finished=done))
+        self._sandbox = choose_sandbox(self.parts, self.stream)
         return plan
 
     def _execute(self, plan: StandardPlan, place: Place) -> None:
@@ -241,6 +246,7 @@ class Course:
             artifacts=self.parts.scenario.spec.artifacts,
             finished=self.finished,
             taken_up=self.record.lives > 1,
+            sandbox=self._sandbox,
         )
         Execution(stages, recovery, self.order, self._save).run(plan.stages, place)
 

@@ -19,6 +19,7 @@ from pytest_execgo.plan.model import ModelProfile
 from pytest_execgo.plan.planning import ModelExchange, ModelUsage, Recording
 from pytest_execgo.plan.record import RunRecord
 from pytest_execgo.plan.result import BenchmarkResult, RunMetrics
+from pytest_execgo.plan.sandbox import SandboxUse
 from pytest_execgo.plan.stack import Endpoints, Stack
 from pytest_execgo.plan.verdict import Verifier
 from pytest_execgo.scenarios.model import Scenario
@@ -56,6 +57,7 @@ class RunParts:
     `local` services are processes of this machine. `abandon` is told the global ids of tasks that were given up.
     `way` opens a live planning's way to its model (None: no live planning here); `keep` takes a recording of it, if one is
     wanted. `stack_folder` and `worker` are written down, so that a run that is cut short can be found and taken up again.
+    `sandbox` tells what the runtime has of the sandbox that the scenario asks for; None when it asks for none.
     """
 
     sweep_id: str
@@ -83,3 +85,4 @@ class RunParts:
     keep: Callable[[Recording], object] | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     watchers: tuple[Consumer, ...] = ()
+    sandbox: SandboxUse | None = None

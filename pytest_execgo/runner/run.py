@@ -118,4 +118,5 @@ def _result(course: Course, ending: Ending, started_ns: int) -> BenchmarkResult:
         finished_at=rfc3339(),
         backend=parts.stack.backend,
         versions=dict(parts.versions),
+        sandbox=parts.sandbox,
     )

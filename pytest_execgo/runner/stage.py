@@ -16,6 +16,7 @@ from pytest_execgo.observability.stream import EventStream
 from pytest_execgo.plan.events import ArtifactsMissing, StageFinished, StageStarted, StageSubmitted, SubmitRefused, TaskObserved
 from pytest_execgo.plan.model import PlanStage
 from pytest_execgo.plan.record import RunRecord, StageRecord
+from pytest_execgo.plan.sandbox import SandboxPolicy
 from pytest_execgo.plan.verdict import Attribution, TaskOutcome
 from pytest_execgo.runner.compile import CompiledStage, compile_stage
 from pytest_execgo.runner.failure import StageFailed, attribute_answer, attribute_task
@@ -58,6 +59,8 @@ class StageRunner:
     heed: Callable[[], None] = lambda: None
     taken_up: bool = False
     """The next attempt may have been submitted by an earlier life of this run."""
+    sandbox: SandboxPolicy | None = None
+    """Where commands run; None: where the runtime runs them."""
 
     def run(self, stage: PlanStage, attempt: int = 1) -> None:
         """Run one attempt of a stage to its end; `StageFailed` when it failed and its policy says to stop.
@@ -66,7 +69,13 @@ class StageRunner:
         """
         self.stream.emit(StageStarted(stage_id=stage.stage_id, attempt=attempt))
         compiled = compile_stage(
-            stage, run_id=self.run_id, attempt=attempt, values=self.values, finished=self.finished, stream=self.stream
+            stage,
+            run_id=self.run_id,
+            attempt=attempt,
+            values=self.values,
+            finished=self.finished,
+            stream=self.stream,
+            sandbox=self.sandbox,
         )
         record = StageRecord(stage.stage_id, len(compiled.tasks), depends_on=compiled.depends_on, attempt=attempt)
         record.wire_ids = compiled.wire_ids

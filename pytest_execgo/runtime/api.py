@@ -17,6 +17,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from pytest_execgo.core.bodies import HttpError, exception_handlers, json_answer, parse_json, read_body
+from pytest_execgo.plan.confinement import MODES
 from pytest_execgo.runtime.describe import capabilities, config, info, metrics, resources
 from pytest_execgo.runtime.engine import Engine
 from pytest_execgo.runtime.models import parse_task
@@ -95,6 +96,15 @@ class Api:
         """Answer what this service can do."""
         return json_answer(await asyncio.to_thread(capabilities, self.engine))  # rungs of isolation are tried for it
 
+    async def sandbox(self, request: Request) -> Response:
+        """Answer whether one mode of sandbox can be had here, without trying anything else."""
+        mode, sandboxes = request.path_params["mode"], self.engine.sandboxes
+        if sandboxes is None or mode not in MODES:
+            raise HttpError(
+                404, "not_found", f"no sandbox has the mode {mode[:80]!r}; known: {', '.join(MODES)}", {"id": mode[:80]}
+            )
+        return json_answer({"mode": mode, **await asyncio.to_thread(sandboxes.state, mode)})
+
     async def config(self, request: Request) -> Response:
         """Answer what this service was told to do."""
         limits = {"max_body_bytes": MAX_BODY, "max_wait_ms": int(MAX_WAIT * 1000)}
@@ -148,6 +158,7 @@ def build_app(engine: Engine, data: Mapping[str, Any]) -> Starlette:
         route("/api/v1/tasks/{key:path}", api.show),
         route("/api/v1/runtime/info", api.info),
         route("/api/v1/runtime/capabilities", api.capabilities),
+        route("/api/v1/runtime/sandboxes/{mode}", api.sandbox),
         route("/api/v1/runtime/config", api.config),
         route("/api/v1/runtime/resources", api.resources),
         route("/healthz", api.healthz),

@@ -56,11 +56,15 @@ def capabilities(engine: Engine) -> dict[str, Any]:
         for name in _DEFAULTS
     }
     return {
-        "execution_kinds": ["command", "script", "emit", "sleep", "fail"],
+        "execution_kinds": ["command", "script", "code", "emit", "sleep", "fail"],
         "features": ["wait", "kill", "owner", "events", "events_after", "reservations", "tenants", "idempotent_submit"],
         "interpreters": list(engine.interpreters.found),
         "limits": limits,
-        "sandbox": {"profiles": list(filter(None, PROFILES)), "strict": True},
+        "sandbox": {
+            "profiles": list(filter(None, PROFILES)),
+            "strict": True,
+            **(engine.sandboxes.describe() if engine.sandboxes is not None else {}),
+        },
         "isolation": engine.isolator.ladder.describe(),
         "policy": {"enforced": False},
         "durable": engine.store.durable,

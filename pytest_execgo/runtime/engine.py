@@ -17,6 +17,7 @@ from pytest_execgo.runtime.isolation import Isolator
 from pytest_execgo.runtime.keeper_records import Reason, boot_id
 from pytest_execgo.runtime.limits import unenforced
 from pytest_execgo.runtime.models import Script, TaskRequest
+from pytest_execgo.runtime.sandboxed import Sandboxes, asked_mode, unbounded
 from pytest_execgo.runtime.store import KEPT, StoreError, TaskStore, conflict
 from pytest_execgo.runtime.tasks import Outcome, TaskError, TaskRecord
 
@@ -39,6 +40,7 @@ class Engine:
         self.interpreters = Interpreters(environment)
         self.boot = boot_id()
         self.isolator = Isolator()
+        self.sandboxes: Sandboxes | None = None
         self.counts: Counter[str] = Counter()
         self.errors: Counter[str] = Counter()
         self.stopping = False
@@ -88,6 +90,8 @@ class Engine:
         """Take up what an earlier service left: go on with what ran, run what waits."""
         records = self.store.unfinished()
         begun = {record.handle_id for record in records if record.started_ns}
+        if self.sandboxes is not None:
+            self.sandboxes.keep_only(begun)
         await self.runner.connect(lambda: begun | self._commands())
         for record in records:
             self._unfinished[record.task_id] = asyncio.Event()
@@ -166,9 +170,12 @@ class Engine:
         return len(self.waiting) >= self.capacity.queue_limit or self.queued_bytes + size > _MAX_QUEUED_BYTES
 
     def _note_fallbacks(self, record: TaskRecord) -> None:
-        for limit, reason in unenforced(record.request.limits, self.runner.groups).items():
+        request = record.request
+        mode = asked_mode(request, self.sandboxes.mode) if self.sandboxes is not None else None
+        missing = unenforced(request.limits, self.runner.groups) if mode is None else unbounded(request, mode)
+        for limit, reason in missing.items():
             record.note("limit_unenforced", limit=limit, reason=reason)
-        sandbox = record.request.sandbox
+        sandbox = request.sandbox
         if sandbox.profile not in SANDBOX_PROFILES and not sandbox.strict:
             reasons = ["there is no profile of this name"]
             record.note("sandbox_fallback", requested=sandbox.profile, effective="process", fallback_reasons=reasons)
@@ -242,6 +249,8 @@ class Engine:
             outcome = Outcome(TaskError("internal", f"its start can't be kept: {error}", retryable=True))
         await self._finish(record, outcome)
         self.runner.forget(record.handle_id)
+        if self.sandboxes is not None:
+            self.sandboxes.forget(record.handle_id)
         self._leave(record)
 
     def _leave(self, record: TaskRecord) -> None:
@@ -251,7 +260,7 @@ class Engine:
 
     async def _execute(self, record: TaskRecord, control: Control) -> Outcome:
         try:
-            return await execute(record, self.runner, self.environment, control, self.isolator)
+            return await execute(record, self.runner, self.environment, control, self.isolator, self.sandboxes)
         except Exception as error:  # a defect of ours must end this task, visibly, and no other
             logger.exception("task %r could not be executed", record.task_id)
             return Outcome(TaskError("internal", f"{type(error).__name__}: {error}", retryable=True))

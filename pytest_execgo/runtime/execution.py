@@ -18,7 +18,9 @@ from pytest_execgo.runtime.keeper_client import KeeperLost, KeeperRefused
 from pytest_execgo.runtime.keeper_records import CorruptRecord, EndRecord, LaunchFailure, Reason
 from pytest_execgo.runtime.limited import Bounds
 from pytest_execgo.runtime.limits import bounds_of
-from pytest_execgo.runtime.models import Command, Emit, Fail, Script
+from pytest_execgo.runtime.models import Code, Command, Emit, Fail, Script
+from pytest_execgo.runtime.sandbox_judgement import judge_code, judge_command
+from pytest_execgo.runtime.sandboxed import Launch, NoFolder, Sandboxes, asked_mode, remove_containers
 from pytest_execgo.runtime.tasks import Outcome, TaskError, TaskRecord
 
 SANDBOX_PROFILES = PROFILES
@@ -88,16 +90,19 @@ async def execute(
     environment: Mapping[str, str],
     control: Control,
     isolator: Isolator = _PLAIN,
+    sandboxes: Sandboxes | None = None,
 ) -> Outcome:
     """Run what a task asks for and return how it ended, or go on with one that an earlier service had begun.
 
-    `environment` is what commands get beside their own.
+    `environment` is what commands get beside their own. Without `sandboxes` nothing that asks for one is run.
     """
     request = record.request
     execution, sandbox = request.execution, request.sandbox
     if sandbox.strict and sandbox.profile not in SANDBOX_PROFILES:
         message = f"sandbox profile {sandbox.profile!r} can't be had here; available: {', '.join(filter(None, PROFILES))}"
         return Outcome(error=TaskError("sandbox_setup_failed", message, details={"requested": sandbox.profile}))
+    if isinstance(execution, Code) or (isinstance(execution, Command | Script) and sandbox.mode is not None):
+        return await _run_sandboxed(record, runner, control, sandboxes)
     if isinstance(execution, Command | Script):
         return await _run_command(execution, record, runner, environment, control, isolator)
     if isinstance(execution, Emit):
@@ -129,8 +134,7 @@ async def _run_command(
     control: Control,
     isolator: Isolator,
 ) -> Outcome:
-    request, handle = record.request, record.handle_id
-    control.on_cancel = lambda reason: runner.kill(handle, reason)
+    request = record.request
     env = {**environment, **execution.env}
     bounds = bounds_of(request.limits, request.wall_limit_ms())
     cwd = execution.cwd or str(Path.cwd())
@@ -142,11 +146,38 @@ async def _run_command(
         return Outcome(TaskError("sandbox_setup_failed", str(refusal), details=details))
     except FileNotFoundError as error:
         return judge(request, EndRecord(launch=LaunchFailure(error.errno or 0, error.strerror or "", str(error.filename))))
+    ended = await _kept(record, runner, control, Launch(argv, cwd, env, bounds))
+    return ended if isinstance(ended, Outcome) else replace(judge(request, ended), isolation=isolation.shown())
+
+
+async def _run_sandboxed(record: TaskRecord, runner: CommandRunner, control: Control, sandboxes: Sandboxes | None) -> Outcome:
+    request, handle = record.request, record.handle_id
+    if sandboxes is None or (mode := asked_mode(request, sandboxes.mode)) is None:
+        return Outcome(TaskError("sandbox_setup_failed", "this service has no sandboxes"))
+    try:
+        launch = sandboxes.prepare(handle, request)
+    except NoFolder as refusal:
+        return Outcome(TaskError("sandbox_setup_failed", str(refusal), details={"requested": mode}))
+    except OSError as error:
+        return Outcome(TaskError("internal", f"the sandbox can't be told what to run: {error}", retryable=True))
+    ended = await _kept(record, runner, control, launch)
+    if isinstance(ended, Outcome):
+        return ended
+    if mode == "docker" and (ended.reason is not None or ended.timed_out):
+        await asyncio.to_thread(remove_containers)  # its container is no process of the command's
+    if isinstance(request.execution, Code):
+        return judge_code(request, ended, mode)
+    return judge_command(request, ended, sandboxes.report(handle), mode)
+
+
+async def _kept(record: TaskRecord, runner: CommandRunner, control: Control, launch: Launch) -> EndRecord | Outcome:
+    """Have the keeper run a command, and return its end; an outcome when that can't be had."""
+    handle = record.handle_id
+    control.on_cancel = lambda reason: runner.kill(handle, reason)
     try:
         while True:
             try:
-                ended = await runner.run(handle, record.boot, argv, cwd, env, bounds, control.why)
-                return replace(judge(request, ended), isolation=isolation.shown())
+                return await runner.run(handle, record.boot, launch.argv, launch.cwd, launch.env, launch.bounds, control.why)
             except KeeperLost:
                 await runner.connect()
     except (KeeperRefused, CorruptRecord, ExecGoError) as error:

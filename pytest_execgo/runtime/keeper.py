@@ -21,9 +21,9 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from pytest_execgo.core.containment.control_groups import Group, Hierarchy, make
 from pytest_execgo.core.process import CommandOutcome, kill_group
 from pytest_execgo.core.process_tree import Mark
-from pytest_execgo.runtime.control_groups import Group, Hierarchy, make
 from pytest_execgo.runtime.keeper_records import EndRecord, LaunchFailure, Reason, Records, StartRecord, boot_id
 from pytest_execgo.runtime.limited import Bounds, run_limited
 

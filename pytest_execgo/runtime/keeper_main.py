@@ -21,8 +21,8 @@ from pathlib import Path
 
 sys.path.insert(0, sys.argv[1])  # nothing else is on the path but the standard library
 
+from pytest_execgo.core.containment.control_groups import probe
 from pytest_execgo.core.process_tree import become_subreaper
-from pytest_execgo.runtime.control_groups import probe
 from pytest_execgo.runtime.keeper import Keeper
 from pytest_execgo.runtime.keeper_records import Records, boot_id
 

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from pytest_execgo.core.bodies import HttpError
+from pytest_execgo.plan.sandbox import FileName, Language, SandboxMode
 
 DEFAULT_WALL_MS = 300_000
 DEFAULT_CAPTURE_BYTES = 4 * 1024 * 1024
@@ -46,6 +47,12 @@ def _task_id(text: str) -> str:
         raise ValueError("'.' and '..' can't be part of an address")
     if not text.isprintable():
         raise ValueError("holds a character that can't be printed")
+    return text
+
+
+def _absolute(text: str) -> str:
+    if text and not text.startswith("/"):
+        raise ValueError("no absolute path")
     return text
 
 
@@ -97,6 +104,20 @@ class Script(_Process):
         return [interpreter, flag, self.script, *zeroth, *self.args]
 
 
+class Code(_Wire):
+    """Code in a language, executed in a sandbox in a folder of its own, beside `files`. `env_vars` is another name of `env`."""
+
+    kind: Literal["code"]
+    language: Language
+    code: Annotated[str, Field(min_length=1)]
+    stdin: str = ""
+    args: list[Argument] = Field(default_factory=list)
+    env: Environment = Field(default_factory=dict)
+    env_vars: Environment = Field(default_factory=dict)
+    files: dict[FileName, str] = Field(default_factory=dict)
+    timeout_ms: PositiveMilliseconds | None = None
+
+
 class Emit(_Wire):
     """Succeed with `payload` as output, after a delay."""
 
@@ -122,7 +143,7 @@ class Fail(_Wire):
     retryable: bool = False
 
 
-Execution = Annotated[Command | Script | Emit | Sleep | Fail, Field(discriminator="kind")]
+Execution = Annotated[Command | Script | Code | Emit | Sleep | Fail, Field(discriminator="kind")]
 
 
 class Limits(_Wire):
@@ -141,10 +162,18 @@ class Limits(_Wire):
 
 
 class Sandbox(_Wire):
-    """The isolation asked for. `strict` refuses to run with less than that."""
+    """The isolation asked for: a rung by its `profile`, `strict` to refuse less; or a sandbox by its `mode`, which never is less.
+
+    Of the host's folders a sandbox has one, at the same path, and may change it: `folder`, in which the working folder lies, else
+    the working folder. It has no network, unless that is enabled: any, or that of `allowed_hosts` (`host` or `host:port`).
+    """
 
     profile: str = "process"
     strict: bool = False
+    mode: SandboxMode | None = None
+    folder: Annotated[str, AfterValidator(_absolute)] = ""
+    network_enabled: bool = False
+    allowed_hosts: list[str] = Field(default_factory=list)
 
 
 class ControlContext(_Wire):
@@ -167,7 +196,7 @@ class TaskRequest(_Wire):
 
     def wall_limit_ms(self) -> int:
         """Return the effective wall limit: the smaller of the execution's `timeout_ms` and the limits' `wall_time_ms`."""
-        own = self.execution.timeout_ms if isinstance(self.execution, Command | Script) else None
+        own = self.execution.timeout_ms if isinstance(self.execution, Command | Script | Code) else None
         return min(own or self.limits.wall_time_ms, self.limits.wall_time_ms)
 
 

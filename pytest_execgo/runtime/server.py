@@ -14,6 +14,7 @@ from pytest_execgo.core.containment.environment import command_environment, inhe
 from pytest_execgo.core.containment.ladder import REQUESTS
 from pytest_execgo.core.errors import ExecGoError, UsageError
 from pytest_execgo.core.serving import TokenGuard, parse_address, serve
+from pytest_execgo.plan.confinement import MODES, SandboxMode
 from pytest_execgo.runtime.data_folder import DataFolder
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Settings:
     tenant_limit: int | None
     abandon_after: float
     isolation: str
+    sandbox_mode: SandboxMode
     shutdown_timeout: float
     ready_fd: int | None
     shared_port: bool
@@ -61,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     add("-tenant-limit", "--tenant-limit", metavar="N", help="tasks at once of one tenant (default no bound)")
     add("-abandon-after", "--abandon-after", metavar="SECONDS", help="commands without a service end then (default 60)")
     add("-isolation", "--isolation", metavar="WORD", help="auto, plain, namespace, bubblewrap, landlock or strict (default plain)")
+    add("-sandbox-mode", "--sandbox-mode", metavar="MODE", help="sandbox of code that names none: native, docker, wasm")
     add("-shutdown-timeout", "--shutdown-timeout", metavar="SECONDS", help="for open requests on stop (default 15)")
     add("-ready-fd", "--ready-fd", type=int, metavar="FD", help="descriptor that gets one JSON line with pid and port")
     add("-shared-port", "--shared-port", action="store_true", help="listen with SO_REUSEPORT")
@@ -97,6 +100,9 @@ def read_settings(argv: list[str], environment: Mapping[str, str]) -> Settings:
     isolation = text("isolation", "plain").strip().lower()
     if isolation not in REQUESTS:
         raise UsageError.unknown("isolation", isolation, REQUESTS)
+    mode = text("sandbox_mode", "native").strip().lower()
+    if mode not in MODES:
+        raise UsageError.unknown("sandbox mode", mode, MODES)
     memory, tenant = bound("capacity_memory", 1), bound("tenant_limit", 1)
     return Settings(
         addr=addr,
@@ -108,11 +114,18 @@ def read_settings(argv: list[str], environment: Mapping[str, str]) -> Settings:
         max_concurrency=int(number("max_concurrency", max(10, 2 * cores), 1)),
         queue_limit=int(number("queue_limit", 1000, 0)),
         isolation=isolation,
+        sandbox_mode=mode,
         shutdown_timeout=number("shutdown_timeout", 15, 0, whole=False),
         ready_fd=options.ready_fd,
         shared_port=options.shared_port,
         token=environment.get("EXECGO_RUNTIME_TOKEN", ""),
     )
+
+
+def _sandbox_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return what the sandbox's own process sees, which is no command's: the way to the container engine, too."""
+    engine = {name: value for name, value in environment.items() if name.startswith("DOCKER_")}
+    return command_environment(environment) | engine
 
 
 def build(settings: Settings, environment: Mapping[str, str], folder: DataFolder, keeper: KeeperClient) -> tuple[ASGIApp, Engine]:
@@ -121,6 +134,7 @@ def build(settings: Settings, environment: Mapping[str, str], folder: DataFolder
     from pytest_execgo.runtime.capacity import Capacity
     from pytest_execgo.runtime.engine import Engine
     from pytest_execgo.runtime.isolation import Isolator
+    from pytest_execgo.runtime.sandboxed import Sandboxes
     from pytest_execgo.runtime.sqlite_store import SqliteStore
 
     capacity = Capacity(
@@ -136,6 +150,7 @@ def build(settings: Settings, environment: Mapping[str, str], folder: DataFolder
     keeper.await_launch()
     engine = Engine(store, keeper, capacity, command_environment(environment, inherit=inherits(environment)))
     engine.isolator = Isolator(settings.isolation)
+    engine.sandboxes = Sandboxes(folder.path / "sandboxes", _sandbox_environment(environment), settings.sandbox_mode)
     app: ASGIApp = build_app(
         engine, {"folder": str(folder.path), "moved_aside": folder.moved_aside, "unreadable": store.unreadable}
     )

@@ -69,11 +69,28 @@ GOOD: list[Document] = [
     task("runtime", execution={"kind": "emit", "payload": [1], "delay_ms": 0}, policy={"any": 1}, metadata={}),
     task("runtime", execution={"kind": "sleep", "duration_ms": 5}, sandbox={"strict": True}, control_context={"owner": "o"}),
     task("runtime", execution={"kind": "fail", "code": "x", "retryable": True}),
+    task("runtime", execution={"kind": "code", "language": "python", "code": "print(1)"}, sandbox={"mode": "native"}),
+    task(
+        "runtime", execution={"kind": "code", "language": "go", "code": "x", "stdin": "", "args": ["a"], "files": {"a/b.txt": ""}}
+    ),
+    task("code", execution={"kind": "code", "language": "bash", "code": "echo $seed", "env_vars": {"A": "b"}, "timeout_ms": 1}),
+    {"type": "os", "tool_name": "code", "input": {"execution": {"kind": "code", "language": "rust", "code": "x", "env": {}}}},
     {"type": "mcp", "tool_name": "mcp.execute", "input": {"any": [1]}},
     task("cli-skills", command="ls", args=["-l"]),
 ]
 
+CODE = {"kind": "code", "language": "python", "code": "x"}
+
 BAD: list[tuple[Document, str, str, str]] = [
+    (task("runtime", execution=CODE | {"language": "pyton"}), "execution.language", "bad_value", "did you mean 'python'?"),
+    (task("runtime", execution=CODE | {"code": ""}), "execution.code", "bad_value", "at least 1 character"),
+    (task("runtime", execution=CODE | {"files": {"../x": ""}}), "execution.files['../x']", "bad_name", "without '.' and '..'"),
+    (task("runtime", execution=CODE | {"files": {"/x": ""}}), "execution.files['/x']", "bad_name", "relative path"),
+    (task("runtime", execution=CODE | {"env_vars": {"A=": ""}}), "execution.env_vars['A=']", "bad_name", "holds no '='"),
+    (task("runtime", execution=CODE | {"env": {"A": "{{ seed }}"}}), "execution.env.A", "suspicious_placeholder", "write"),
+    (task("runtime", execution=CODE, sandbox={"mode": "natve"}), "sandbox.mode", "bad_value", "allowed: docker, native, wasm"),
+    (task("code", execution=CODE | {"kind": "command"}), "execution.kind", "bad_value", "allowed: code"),
+    (task("code", limits={}), "execution", "missing", "'execution' is missing"),
     (command(arg=["a.py"]), "execution.arg", "unknown_field", "did you mean 'args'?"),
     (
         task("file", action="read", pth="/a", path="/a"),
@@ -186,6 +203,8 @@ BOUND: list[tuple[Document, list[str]]] = [
     (command(), ["params.limits", "params.limits.wall_time_ms"]),
     (command(), ["params.metadata.any.where"]),
     (task("runtime", execution={"kind": "emit"}), ["params.execution.payload.deep.down"]),
+    (task("runtime", execution={"kind": "code", "language": "python"}), ["params.execution.code"]),
+    (task("runtime", execution=CODE), ["params.execution.stdin", "params.execution.files.a\\.json"]),
     ({"type": "mcp", "tool_name": "x", "input": {}}, ["input.any"]),
 ]
 
@@ -245,7 +264,14 @@ def test_os_tools_have_the_kernels_fields(module: Any) -> None:
     assert set(TOOL_INPUTS[f"os.{name}"].model_fields) == set(module._PARAMS.fields)
 
 
-RUNTIME = {"command": models.Command, "script": models.Script, "emit": models.Emit, "sleep": models.Sleep, "fail": models.Fail}
+RUNTIME = {
+    "command": models.Command,
+    "script": models.Script,
+    "code": models.Code,
+    "emit": models.Emit,
+    "sleep": models.Sleep,
+    "fail": models.Fail,
+}
 
 
 @pytest.mark.parametrize("kind", RUNTIME)

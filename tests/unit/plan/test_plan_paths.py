@@ -172,9 +172,16 @@ def test_set_path_is_blocked(document: Any, path: str, reached: str, reason: str
         ("params.env.deeper.N", [7], [7]),
         ("params.body", {"a": 1}, {"a": 1}),
         ("input", {"a": 1}, {"a": 1}),
+        ("input.execution.env_vars.N", 7, "7"),
+        (r"input.execution.files.data\.json", {"a": [1]}, '{"a":[1]}'),
+        ("input.execution.files", {"a": 1, "b": "x"}, {"a": "1", "b": "x"}),
+        ("input.execution.stdin", [1, 2], "[1,2]"),
+        ("input.files.N", 7, 7),
+        ("input.stdin", 7, 7),
+        ("input.execution.payload.files.N", 7, 7),
     ],
 )
-def test_bound_values_are_text_in_an_environment_only(path: str, value: Any, bound: Any) -> None:
+def test_bound_values_are_text_where_only_text_can_be(path: str, value: Any, bound: Any) -> None:
     task: dict[str, Any] = {"id": "t", "type": "runtime", "params": None, "input": None}
     bind_value(task, path, value)
     assert get_path(task, path) == bound

@@ -105,6 +105,8 @@ GOOD: dict[str, dict[str, Any]] = {
     "tool.os.noop": {"message": "m"},
     "tool.runtime.command": {"execution": {"kind": "command", "program": "p"}, "limits": {"pids_max": 1}},
     "tool.runtime.script": {"execution": {"kind": "script", "script": "s"}},
+    "tool.runtime.code": {"execution": {"kind": "code", "language": "go", "code": "c", "files": {"a.txt": "b"}}},
+    "tool.os.code": {"execution": {"kind": "code", "language": "bash", "code": "c"}, "sandbox": {"mode": "native"}},
     "tool.runtime.emit": {"execution": {"kind": "emit", "payload": 1}},
     "tool.runtime.sleep": {"execution": {"kind": "sleep"}},
     "tool.runtime.fail": {"execution": {"kind": "fail"}},

@@ -22,6 +22,7 @@ from pytest_execgo.plan.events import Stamped
 from pytest_execgo.plan.model import PlanStage, PromptPack
 from pytest_execgo.plan.record import RunRecord
 from pytest_execgo.plan.result import BenchmarkResult, RunMetrics
+from pytest_execgo.plan.sandbox import SandboxPolicy, SandboxUse
 from pytest_execgo.plan.scenario import EffectBudget, PromptFiles, RecoveryPolicy, ScenarioSpec
 from pytest_execgo.plan.stack import Capability, Endpoints, Service, ServiceStatus
 from pytest_execgo.plan.verdict import TaskOutcome, Verdict
@@ -225,6 +226,8 @@ class World:
     watchers: tuple[Any, ...] = ()
     recovery: RecoveryPolicy = field(default_factory=lambda: RecoveryPolicy(budget_ms=50))
     records: list[RunRecord] = field(default_factory=list)
+    sandbox: SandboxPolicy | None = None
+    sandbox_use: SandboxUse | None = None
 
     @property
     def out(self) -> Path:
@@ -251,6 +254,7 @@ class World:
             artifacts={"report": "out/report.json"},
             recovery=self.recovery,
             reference_plan="plan.json",
+            sandbox=self.sandbox,
         )
         file = folder / "scenario.yaml"
         return Scenario(spec, folder, file, PromptPack(), self.expected, self.plan, folder / "fixtures", "0" * 64)
@@ -273,6 +277,7 @@ class World:
             watchers=(self.listener, *self.watchers),
             profile=self.profile,
             actions=self.actions,
+            sandbox=self.sandbox_use,
         )
 
     def run(self, cell: Cell = CELL, *, planned: bool = True, rejected: bool = False) -> BenchmarkResult:

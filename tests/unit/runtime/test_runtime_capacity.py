@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from pytest_execgo.core.bodies import HttpError
+from pytest_execgo.core.containment.control_groups import make, probe
 from pytest_execgo.runtime.capacity import Capacity, Ledger
-from pytest_execgo.runtime.control_groups import make, probe
 from pytest_execgo.runtime.interpreters import Interpreters
 from pytest_execgo.runtime.models import Limits, parse_task
 from pytest_execgo.runtime.tasks import TaskRecord
