@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from statistics import fmean, median
 
 from pytest_execgo.benchmark.differential import compare_plans
+from pytest_execgo.benchmark.intervals import pass_hat, quantiles, wilson
+from pytest_execgo.benchmark.sweep_statistics import MOST_K, concluded, figures, sweep_statistics
 from pytest_execgo.plan.result import BenchmarkResult, BenchmarkSummary, GroupSummary, RunMetrics
 
 OUTCOMES = ("passed", "failed", "error", "inconclusive", "skipped")
@@ -46,6 +48,7 @@ def summarise(
         wall_time_ms=wall_time_ms,
         totals=totals,
         planned=planned,
+        statistics=sweep_statistics(groups, runs),
         groups=groups,
         plans=compare_plans(runs),
         runs=runs,
@@ -60,7 +63,7 @@ def _group(members: Sequence[BenchmarkResult]) -> GroupSummary:
     """
     counts = Counter(result.outcome for result in members)
     ran = len(members) - counts["skipped"]
-    concluded = [result for result in members if _concluded(result)]
+    judged = [result for result in members if concluded(result)]
     first = members[0]
     return GroupSummary(
         scenario_id=first.scenario_id,
@@ -74,13 +77,17 @@ def _group(members: Sequence[BenchmarkResult]) -> GroupSummary:
         inconclusive=counts["inconclusive"],
         skipped=counts["skipped"],
         pass_rate=counts["passed"] / ran if ran else None,
-        wall_time_ms=_median(concluded, lambda metrics: metrics.wall_time_ms),
-        critical_path_ms=_median(concluded, lambda metrics: metrics.critical_path_ms),
-        overhead=_median(concluded, lambda metrics: metrics.overhead),
-        determinism_drift=determinism_drift(concluded),
+        wall_time_ms=_median(judged, lambda metrics: metrics.wall_time_ms),
+        critical_path_ms=_median(judged, lambda metrics: metrics.critical_path_ms),
+        overhead=_median(judged, lambda metrics: metrics.overhead),
+        determinism_drift=determinism_drift(judged),
         recovery_success=_mean(members, lambda metrics: metrics.recovery_success),
-        recovery_time_ms=_median(concluded, lambda metrics: metrics.recovery_time_ms),
+        recovery_time_ms=_median(judged, lambda metrics: metrics.recovery_time_ms),
         violations=sum(len(result.history.violations) for result in members if result.history is not None),
+        pass_interval=wilson(counts["passed"], ran) if ran else None,
+        pass_hat_k={k: pass_hat(counts["passed"], ran, k) for k in range(1, min(ran // 2, MOST_K) + 1)},
+        flaky=len(counts.keys() - {"skipped"}) > 1 if ran > 1 else None,
+        recovery_ms=quantiles(figures(members, lambda metrics: metrics.recovery_time_ms)),
     )
 
 
@@ -90,15 +97,11 @@ def determinism_drift(repetitions: Sequence[BenchmarkResult]) -> float | None:
     Null for fewer than two, and when none of them has a digest to compare. A repetition without a plan differs from one
     with a plan.
     """
-    pairs = Counter((result.plan_digest, result.outcome_digest) for result in repetitions if _concluded(result))
+    pairs = Counter((result.plan_digest, result.outcome_digest) for result in repetitions if concluded(result))
     total = pairs.total()
     if total < 2 or set(pairs) == {(None, None)}:
         return None
     return (total - pairs.most_common(1)[0][1]) / total
-
-
-def _concluded(result: BenchmarkResult) -> bool:
-    return result.outcome in ("passed", "failed")
 
 
 def _median(results: Iterable[BenchmarkResult], figure: Callable[[RunMetrics], float | None]) -> float | None:
@@ -112,5 +115,5 @@ def _mean(results: Iterable[BenchmarkResult], figure: Callable[[RunMetrics], flo
 
 
 def _with_drift(result: BenchmarkResult, drift: float | None) -> BenchmarkResult:
-    metrics = result.metrics.model_copy(update={"determinism_drift": drift if _concluded(result) else None})
+    metrics = result.metrics.model_copy(update={"determinism_drift": drift if concluded(result) else None})
     return result.model_copy(update={"metrics": metrics})

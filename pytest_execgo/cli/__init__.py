@@ -13,6 +13,7 @@ COMMANDS = {
     "run": "run one cell and print its verdict",
     "benchmark": "run a matrix of cells and print its summary",
     "runs": "list runs, look at one, go on with it, set it back",
+    "report": "make reports and traces of runs that are over; merge and compare sweeps",
     "check": "judge the history that a run left behind",
     "flow": "run a Metaflow flow and print what came of it as JSON",
     "harness": "bring a stack up, look at it, take it down",
@@ -30,7 +31,18 @@ def usage() -> str:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run one command; 0 success, 1 a cell failed, 2 a user's mistake, 3 we or the machine failed."""
+    """Run one command; 0 success, 1 a cell failed, 2 a user's mistake, 3 we or the machine failed, 141 the reader is gone."""
+    try:
+        try:
+            return _run(argv)
+        finally:
+            sys.stdout.flush()  # here, since what Python finds out at its end it can only complain of
+    except BrokenPipeError:  # whoever read has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def _run(argv: Sequence[str]) -> int:
     if not argv or argv[0] in ("-h", "--help"):
         print(usage())
         return 0 if argv else 2
@@ -48,6 +60,3 @@ def main(argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # whoever read has read enough; Python would complain again when it flushes at its end
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141

@@ -10,15 +10,18 @@ from pytest_execgo.core.errors import ExecGoError
 from pytest_execgo.plan.cell import Cell
 from pytest_execgo.plan.result import BenchmarkResult
 from pytest_execgo.reporting.terminal import sweep_table
-from pytest_execgo.wiring.options import OPTIONS, effective
+from pytest_execgo.wiring.baselines import Demands, unfinished
+from pytest_execgo.wiring.closing import write_summary
+from pytest_execgo.wiring.options import OPTIONS, asked_for, effective
 from pytest_execgo.wiring.resume import settled
 from pytest_execgo.wiring.settings import Settings
-from pytest_execgo.wiring.sweep import Sweep, write_summary
+from pytest_execgo.wiring.sweep import Sweep
 from pytest_execgo.wiring.sweep_file import finish_sweep
+from pytest_execgo.wiring.traces import publish_traces
 from pytest_execgo.wiring.unrun import not_run
-from pytest_execgo.wiring.writable import writable
+from pytest_execgo.wiring.writable import artifacts_folder
 
-_NOT_HERE = ("matrix",)
+_NOT_HERE = ("matrix", "progress", "junit-properties")
 
 
 def parse(prog: str, description: str, argv: list[str], **defaults: str) -> Settings:
@@ -33,15 +36,16 @@ def parse(prog: str, description: str, argv: list[str], **defaults: str) -> Sett
             action = "append" if option.kind == "list" else "store"
             parser.add_argument(f"--{option.name}", dest=option.name, action=action, metavar=option.metavar, help=option.help)
     given = vars(parser.parse_args(argv))
-    return Settings.parse(effective(given, defaults), Path.cwd())
+    return Settings.parse(effective(given, defaults), Path.cwd(), backend_named=asked_for("backend", given))
 
 
 def run_all(sweep: Sweep) -> tuple[list[BenchmarkResult], int]:
     """Run every cell, a line each, write the summary, print its table; return the results and the exit code."""
     results: list[BenchmarkResult] = []
+    demands = Demands.of(sweep.settings)
     started_ns = time.time_ns()
     sweep.check()
-    writable(sweep.settings.out)
+    artifacts_folder(sweep.settings)
     if sweep.resumption is not None:
         print(sweep.resumption.describe(sweep.cells), flush=True)
     try:
@@ -56,15 +60,35 @@ def run_all(sweep: Sweep) -> tuple[list[BenchmarkResult], int]:
         if all(map(settled, results)):
             finish_sweep(sweep.settings.out, sweep.sweep_id)
     finally:  # an interrupted sweep keeps what it found
-        planned = len(sweep.cells)
-        summary = write_summary(
-            sweep.settings, sweep.sweep_id, results, started_ns=started_ns, finished_ns=time.time_ns(), planned=planned
-        )
-        print()
-        for line in sweep_table(summary):
-            print(line)
-        print(f"summary: {sweep.settings.out / 'benchmark-summary.md'}")
-    return results, exit_code(results)
+        passed = _conclude(sweep, results, demands, started_ns)
+    return results, exit_code(results) or int(not passed)
+
+
+def _conclude(sweep: Sweep, results: list[BenchmarkResult], demands: Demands, started_ns: int) -> bool:
+    """Write the summary, print its table, keep it as a baseline where it may be one; tell whether it passed its gates."""
+    planned = len(sweep.cells)
+    rest = unfinished(sum(map(settled, results)), planned, broken_off=len(results) < planned)
+    summary = write_summary(
+        sweep.settings,
+        sweep.sweep_id,
+        results,
+        started_ns=started_ns,
+        finished_ns=time.time_ns(),
+        planned=planned,
+        demands=demands,
+        unfinished=rest,
+    )
+    print()
+    for line in sweep_table(summary):
+        print(line)
+    out = sweep.settings.out
+    print(f"report: {out / 'report.html'}   summary: {out / 'benchmark-summary.md'}")
+    kept = demands.keep(summary, rest)
+    if kept is not None:
+        print(kept)
+    for line in publish_traces(sweep.settings, summary.runs):
+        print(line)
+    return all(gate.passed for gate in summary.gates)
 
 
 def _run(sweep: Sweep, cell: Cell) -> BenchmarkResult:

@@ -21,7 +21,8 @@ from pytest_execgo.wiring.sweep import Sweep
 from pytest_execgo.wiring.sweep_file import read_sweep_file
 
 _CHOSEN_BY_THE_RUN = ("matrix", "dry-run", "scenario", "framework", "mode", "chaos", "repeat", "seed", "cell", "resume")
-_OF_A_RUN = [option for option in OPTIONS if option.name not in _CHOSEN_BY_THE_RUN]
+_OF_A_SWEEP = ("baseline", "gate")
+_OF_A_RUN = [option for option in OPTIONS if option.name not in (*_CHOSEN_BY_THE_RUN, *_OF_A_SWEEP)]
 
 
 def main(argv: list[str]) -> int:

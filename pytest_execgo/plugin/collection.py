@@ -11,12 +11,39 @@ import pytest
 
 from pytest_execgo.core.errors import UsageError
 from pytest_execgo.plan.result import BenchmarkResult
+from pytest_execgo.plugin.properties import cell_of
 from pytest_execgo.wiring.sweep import Sweep
 
 
 def test_plan(execgo_run: BenchmarkResult) -> None:
     """The plan must do what the scenario asks for."""
     execgo_run.raise_for_verdict()
+
+
+def _test_at(file: Path) -> types.FunctionType:
+    """Return the test as if it stood at the top of a file: pytest's reports and links then lead there, not in here."""
+    code = test_plan.__code__.replace(co_filename=str(file), co_firstlineno=1)
+    placed = types.FunctionType(code, test_plan.__globals__)
+    placed.__doc__ = test_plan.__doc__
+    return placed
+
+
+def amend(report: pytest.TestReport, item: pytest.Item, *, ran: bool) -> None:
+    """Name a scenario's test by its cell in the report's headline; let a skip of ours point to the test, not in here.
+
+    A cell that was not run (`ran`) has no outcome yet: its reports say what it counts as.
+    """
+    cell = cell_of(item)
+    if cell is not None and isinstance(item.parent, ScenarioModule):
+        report.location = (*report.location[:2], str(cell))
+    known = {name for name, _ in item.user_properties}
+    if not ran and not report.passed and "execgo.cell_id" in known and "execgo.outcome" not in known:
+        outcome = ("execgo.outcome", "skipped" if report.skipped else "error")
+        item.user_properties.append(outcome)
+        report.user_properties.append(outcome)
+    if ran and report.skipped and isinstance(report.longrepr, tuple):
+        file, line, _ = item.reportinfo()
+        report.longrepr = (str(file), (line or 0) + 1, report.longrepr[2])
 
 
 class StrayScenario(pytest.File):
@@ -53,7 +80,7 @@ class ScenarioModule(pytest.Module):
     def _getobj(self) -> types.ModuleType:
         module = types.ModuleType(f"execgo_scenario_{self.scenario_id}", self.sweep.scenario(self.scenario_id).spec.description)
         module.__file__ = str(self.path)
-        module.test_plan = test_plan  # type: ignore[attr-defined]
+        module.test_plan = _test_at(self.path)  # type: ignore[attr-defined]
         module.execgo_scenario_id = self.scenario_id  # type: ignore[attr-defined]
         return module
 

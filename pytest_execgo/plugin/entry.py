@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_execgo.wiring.options import OPTIONS
+from pytest_execgo.wiring.options import OPTIONS, asked_for
 
 if TYPE_CHECKING:
     from pytest_execgo.client.kernel import KernelClient
@@ -45,10 +45,13 @@ class Door:
     def session(self) -> ExecGoSession:
         """This run's session, made and registered on first use."""
         if self._session is None:
+            from pytest_execgo.plugin.parts import parts
             from pytest_execgo.plugin.session import ExecGoSession
 
             self._session = ExecGoSession.create(self._config, self.sweep_id, self.opened_ns)
             self._config.pluginmanager.register(self._session, "execgo-session")
+            for name, part in parts(self._session):
+                self._config.pluginmanager.register(part, name)
         return self._session
 
     @pytest.hookimpl(tryfirst=True)
@@ -115,6 +118,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(config.stash[DOOR], "execgo-door")
     if config.getoption("execgo_matrix") or config.getini("execgo_matrix") or os.environ.get("PYTEST_EXECGO_MATRIX"):
         session_of(config).enter_matrix()
+    elif any(asked_for(name, {name: config.getoption(f"execgo_{name}")}) for name in ("gate", "baseline")):
+        session_of(config)  # what can't be used is told before anything is collected
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -18,16 +18,20 @@ from pytest_execgo.plan.cell import Cell
 from pytest_execgo.plan.result import BenchmarkResult
 from pytest_execgo.plan.stack import Stack
 from pytest_execgo.plugin import texts
-from pytest_execgo.plugin.collection import ScenarioModule, StrayScenario
+from pytest_execgo.plugin.collection import ScenarioModule, StrayScenario, amend
+from pytest_execgo.plugin.gates import Gatekeeper
 from pytest_execgo.plugin.properties import cell_of, cell_properties, result_properties
 from pytest_execgo.plugin.recorder import Recorder
 from pytest_execgo.reporting.terminal import sweep_table
 from pytest_execgo.scenarios.catalogue import FILE_NAMES, discover
-from pytest_execgo.wiring.options import OPTIONS, effective
+from pytest_execgo.wiring.baselines import beneath, unfinished
+from pytest_execgo.wiring.closing import rerun_command, write_summary
+from pytest_execgo.wiring.options import OPTIONS, asked_for, effective
 from pytest_execgo.wiring.settings import Settings
-from pytest_execgo.wiring.sweep import Sweep, sweep_to_resume, write_summary
+from pytest_execgo.wiring.sweep import Sweep, sweep_to_resume
 from pytest_execgo.wiring.sweep_file import finish_sweep
-from pytest_execgo.wiring.writable import writable
+from pytest_execgo.wiring.traces import publish_traces
+from pytest_execgo.wiring.writable import artifacts_folder
 
 RESULT: pytest.StashKey[BenchmarkResult] = pytest.StashKey()
 _RAN_THROUGH = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
@@ -42,10 +46,12 @@ def settings_of(config: pytest.Config) -> Settings:
     given = {option.name: config.getoption(option.dest) for option in OPTIONS}
     if given["out"]:
         given["out"] = str(config.invocation_params.dir / given["out"])  # as pytest's own options of that kind
+    if given["baseline"]:
+        given["baseline"] = [beneath(config.invocation_params.dir, text) for text in given["baseline"]]
     ini = {option.name: str(config.getini(option.dest)) for option in OPTIONS if option.in_ini}
     try:
         _check_separate_paths(config)
-        return Settings.parse(effective(given, ini), project_root(config))
+        return Settings.parse(effective(given, ini), project_root(config), backend_named=asked_for("backend", given))
     except UsageError as error:
         raise pytest.UsageError(str(error)) from error
 
@@ -128,6 +134,7 @@ class ExecGoSession:
         self._only_scenarios = False
         self._can_go_on = False
         self._is_worker = hasattr(config, "workerinput")
+        self._gatekeeper = Gatekeeper(config, settings)
 
     @classmethod
     def create(cls, config: pytest.Config, sweep_id: str, opened_ns: int) -> Self:
@@ -141,9 +148,9 @@ class ExecGoSession:
             return
         try:
             scenarios = {cell.scenario for cell in self.sweep.cells}
-            self.sweep.check_provider()
+            self.sweep.check_means()
             if not self.config.option.collectonly:
-                writable(self.settings.out)
+                artifacts_folder(self.settings)
         except UsageError as error:
             raise pytest.UsageError(str(error)) from error
         if self.config.args_source is not pytest.Config.ArgsSource.ARGS:
@@ -219,11 +226,12 @@ class ExecGoSession:
         error = call.excinfo.value if call.excinfo is not None else None
         result = item.stash.get(RESULT, None)
         own = not isinstance(item.parent, ScenarioModule)
-        rerun = shlex.join(["pytest", item.nodeid]) if own else texts.rerun_command(result, self.settings) if result else ""
+        rerun = shlex.join(["pytest", item.nodeid]) if own else rerun_command(result, self.settings) if result else ""
         if isinstance(error, VerificationFailed | ExecGoError):
             report.longrepr = texts.explain(result, rerun) if result is not None else str(error)
         elif error is not None and report.failed and result is not None:
             report.sections.append(("execgo", f"artifacts    {result.artifacts.run_dir}\nrun again    {rerun}"))
+        amend(report, item, ran=result is not None)
         return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -240,7 +248,10 @@ class ExecGoSession:
     @pytest.hookimpl(optionalhook=True)
     def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport) -> None:
         """Record the cell that an xdist worker died with."""
+        known = len(self.recorder.results)
         self.recorder.take_crash(crashitem, report, self.sweep.cells)
+        if len(self.recorder.results) == known:
+            self._gatekeeper.lose(crashitem)
 
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
         """With -v, say what a passed cell took."""
@@ -262,7 +273,11 @@ class ExecGoSession:
         earlier = resumption.unasked(self.sweep.cells) if resumption is not None else ()
         self.recorder.complete(self.settings.out, self.sweep.sweep_id, self._opened_ns, earlier)
         if not self.recorder.results:
+            self._table = self._gatekeeper.close_empty(session, self._planned)
             return
+        broken_off = bool(session.shouldstop or session.shouldfail) or exitstatus not in _RAN_THROUGH
+        planned = max(self._planned or 0, len(self.recorder.results))
+        rest = unfinished(self.recorder.concluded, planned, broken_off=broken_off)
         summary = write_summary(
             self.settings,
             self.sweep.sweep_id,
@@ -270,34 +285,25 @@ class ExecGoSession:
             started_ns=self._opened_ns,
             finished_ns=time.time_ns(),
             planned=self._planned,
+            demands=self._gatekeeper.demands,
+            unfinished=self._gatekeeper.unmet(rest),
         )
-        broken_off = session.shouldstop or session.shouldfail or exitstatus not in _RAN_THROUGH
-        if not broken_off and self.recorder.concluded >= (self._planned or 0):
+        if rest is None:
             finish_sweep(self.settings.out, self.sweep.sweep_id)
         else:
             self._can_go_on = True
-        self._table = sweep_table(summary)
+        self._table = [*sweep_table(summary, texts.width_of(self.config)), *self._gatekeeper.close(session, summary, rest)]
+        self._table += publish_traces(self.settings, summary.runs)
         self.config.hook.pytest_execgo_sweep_finished(config=self.config, summary=summary)
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Print the sweep's table."""
         if self._table:
-            terminalreporter.section("execgo", sep="=")
+            terminalreporter.write_sep("=", "execgo")
             for line in self._table:
-                terminalreporter.write_line(line)
-            where = texts.short_path(self.settings.out / "benchmark-summary.md", self.config.invocation_params.dir)
-            terminalreporter.write_line(f"summary: {where}")
+                terminalreporter.write_line(line, red=line.startswith("gate FAIL"))
+        if self.recorder.results:
+            where = texts.short_path(self.settings.out, self.config.invocation_params.dir)
+            terminalreporter.write_line(f"report: {where}/report.html   summary: {where}/benchmark-summary.md")
         if self._can_go_on and self.settings.matrix:
             terminalreporter.write_line("not everything was run: the same command with --execgo-resume goes on from here")
-
-    # -- pytest-html --------------------------------------------------------------------------------------------------
-
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_html_results_table_header(self, cells: list[str]) -> None:
-        """Add our columns."""
-        texts.add_html_headers(cells)
-
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_html_results_table_row(self, report: pytest.TestReport, cells: list[str]) -> None:
-        """Fill our columns."""
-        texts.add_html_cells(report.user_properties, cells)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import shlex
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+
+import pytest
 
 from pytest_execgo.plan.result import BenchmarkResult
-from pytest_execgo.reporting import columns
 from pytest_execgo.reporting.failure import failure_text
-from pytest_execgo.wiring.matrix import selector
-from pytest_execgo.wiring.settings import Settings
+
+_LOG_WIDTH = 120
 
 
 def short_path(path: Path, start: Path) -> str:
@@ -20,37 +18,14 @@ def short_path(path: Path, start: Path) -> str:
     return str(path.relative_to(start)) if path.is_relative_to(start) else str(path)
 
 
-def explain(result: BenchmarkResult, rerun: str) -> str:
+def width_of(config: pytest.Config) -> int:
+    """Return how wide what we print may be: as wide as the terminal, or what a log can well show where there is none."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    return int(config.get_terminal_writer().fullwidth) if reporter is not None and reporter.isatty else _LOG_WIDTH
+
+
+def explain(result: BenchmarkResult, command: str) -> str:
     """Return what a failing cell prints: verdict, attribution, last events, artifacts, the command that runs it again."""
     timeline = Path(result.artifacts.run_dir) / "timeline.jsonl"
     rows = [json.loads(line) for line in timeline.read_text("utf-8").splitlines()] if timeline.is_file() else []
-    return failure_text(result, rows, rerun)
-
-
-def rerun_command(result: BenchmarkResult, settings: Settings) -> str:
-    """Return the command that runs one cell again as it was run."""
-    words = ["pytest", "--execgo-matrix", f"--execgo-cell={selector(result.cell)}"]
-    if settings.backend != "embedded":
-        words.append(f"--execgo-backend={settings.backend}")
-    for option, value in (
-        ("seed", settings.seed),
-        ("bin", settings.bin),
-        ("url", settings.url),
-        ("runtime-url", settings.runtime_url),
-        ("fixtures-url", settings.fixtures_url),
-        ("out", settings.out if settings.out != settings.root / "var/runs" else None),
-    ):
-        if value is not None:
-            words.append(f"--execgo-{option}={value}")
-    return shlex.join(words)
-
-
-def add_html_headers(cells: list[str]) -> None:
-    """Put our columns before pytest-html's last one (the links)."""
-    cells[-1:-1] = columns.headers()
-
-
-def add_html_cells(properties: Sequence[tuple[str, Any]], cells: list[str]) -> None:
-    """Put our values where the headers are; a deleted row has no cells."""
-    if cells:
-        cells[-1:-1] = columns.cells(properties)
+    return failure_text(result, rows, command)

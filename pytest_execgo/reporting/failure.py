@@ -1,4 +1,4 @@
-"""What a failing cell prints: enough to see what happened, and how to look closer."""
+"""What a failing cell prints: enough to see what happened, and how to look closer. Each thing is said once."""
 
 from __future__ import annotations
 
@@ -8,54 +8,70 @@ from typing import Any
 from pytest_execgo.plan.result import BenchmarkResult
 from pytest_execgo.plan.verdict import Attribution
 from pytest_execgo.reporting.proof import fault_fate, witnesses
-from pytest_execgo.reporting.tally import reasons
+from pytest_execgo.reporting.tally import NO_REASON, reasons
 from pytest_execgo.reporting.text import counted, one_line, wrapped
-from pytest_execgo.reporting.timeline import row_at, rows_of, start_of, what_happened
+from pytest_execgo.reporting.timeline import detail_text, row_at, rows_of, start_of, what_happened
 
 _LABEL = 13
 _WIDTH = 100  # characters of what stands beside a label
-_REASONS = 17  # lines of reasons
+_FIRST = 140  # characters of a line of the first reason
+_REASONS = 13  # lines of reasons but the first
 _REASON_LINES = 3
 _EVIDENCE = 5
 _FAULTS, _WITNESS = 3, 6
 _EVENTS = 8
+_COMPARED, _COMPARED_REASONS = 2_000, 20  # how much of the reasons is looked at to see what repeats them
+_TOLD = frozenset({"failure_attributed"})  # what the attribution's own line tells
+_KNOWN = ("wire_id", "cell_id", "workspace", "outcome")  # what an event repeats of its own ids, of the cell and of its status
 
 
 def failure_text(result: BenchmarkResult, timeline: Sequence[Mapping[str, Any]], rerun: str) -> str:
     """Return what to print for a cell that did not pass: at most 40 lines, whatever the run left behind.
 
-    In this order: the outcome with its first reason (the line that pytest's short summary shows), outcome and reasons,
-    attribution with its evidence, what became of each fault, what a broken promise is seen by, the last events of the
-    timeline (rows of `timeline.jsonl`) with their time in the run, the artifacts' folder, and `rerun`, the command that runs
-    the cell again.
+    In this order: the first reason, which pytest's short summary shows, too (after the outcome, unless that is `failed`, which
+    pytest says itself); the cell; other reasons; the attribution with its evidence, as numbers of events; what became of each
+    fault; what a broken promise is seen by; the evidence and the last events of the timeline (rows of `timeline.jsonl`) with
+    their time in the run; the artifacts' folder; and `rerun`, the command that runs the cell again.
     What is cut says how much of it was; the full texts are in `result.json`.
     """
-    start = start_of(timeline)
-    first = next(iter(reasons(result)), "no reason was given")
+    found = reasons(result)
+    said = _said(found)
+    rows = rows_of(timeline, result.attribution.evidence if result.attribution else ())
     blocks: list[tuple[str, list[str]]] = [
-        ("outcome", [f"{result.outcome}, {result.cell}, backend {one_line(result.backend, 40)}"]),
-        ("reasons", _reasons(result)),
+        ("cell", [f"{result.cell}, backend {one_line(result.backend, 40)}"]),
+        ("also", _reasons(found[1:])),
     ]
     if result.attribution is not None:
-        blocks += _attribution(result.attribution, timeline, start)
+        blocks.append(("attribution", _attribution(result.attribution, rows, said)))
     blocks += [
         (
             "faults",
             [one_line(f"{fault.action} on {fault.target}: {fault_fate(fault)}", _WIDTH) for fault in result.faults[:_FAULTS]],
         ),
         ("witness", [one_line(line, _WIDTH) for line in witnesses(result.history)[:_WITNESS]]),
-    ]
-    blocks += [
-        ("last events", _events(timeline[-_EVENTS:], start)),
+        ("events", _events(_telling(timeline, rows[:_EVIDENCE]), start_of(timeline), said)),
         ("artifacts", [one_line(result.artifacts.run_dir)]),
         ("run again", [one_line(rerun)]),
     ]
     told = [line for label, lines in blocks if lines for line in _block(label, lines)]
-    return "\n".join([f"{result.outcome}: {one_line(first, _WIDTH)}", *told])
+    return "\n".join(map(_inert, [*_first(result.outcome, found), *told]))
 
 
-def _reasons(result: BenchmarkResult) -> list[str]:
-    found = reasons(result)
+def _inert(line: str) -> str:
+    """Return a line of which GitHub's runner, which reads the log, takes nothing for an order (`::error::`, `##[error]`)."""
+    line = line.replace("##[", "# #[")
+    return line.replace("::", ": :", 1) if line.lstrip().startswith("::") else line
+
+
+def _first(outcome: str, found: Sequence[str]) -> list[str]:
+    """Return the first reason, each line of it as one, the first of which says what matters."""
+    said = next(iter(found), NO_REASON).strip().splitlines() or [NO_REASON]
+    head = said[0] if outcome == "failed" else f"{outcome}: {said[0]}"
+    lines = [line for part in (head, "\n".join(said[1:])) for line in wrapped(part, _FIRST, _REASON_LINES)]
+    return [line if index == 0 else f"  {line}" for index, line in enumerate(lines)]
+
+
+def _reasons(found: Sequence[str]) -> list[str]:
     lines: list[str] = []
     for shown, reason in enumerate(found):
         beside = wrapped(reason, _WIDTH, _REASON_LINES)
@@ -66,20 +82,50 @@ def _reasons(result: BenchmarkResult) -> list[str]:
     return lines
 
 
-def _attribution(attribution: Attribution, timeline: Sequence[Mapping[str, Any]], start: int) -> list[tuple[str, list[str]]]:
-    retryable = " (retryable)" if attribution.retryable else ""
-    head = f"{attribution.layer}: {one_line(attribution.code, 60)}{retryable}"
-    rows = rows_of(timeline, attribution.evidence)
-    evidence = _events(rows[:_EVIDENCE], start)
-    if len(rows) > _EVIDENCE:
-        evidence.append(f"… and {counted(len(rows) - _EVIDENCE, 'more event')}, in timeline.jsonl")
-    return [("attribution", [head, *wrapped(attribution.message, _WIDTH, _REASON_LINES)]), ("evidence", evidence)]
+def _attribution(attribution: Attribution, rows: Sequence[Mapping[str, Any]], said: Sequence[str]) -> list[str]:
+    notes = ["retryable"] if attribution.retryable else []
+    if rows:
+        more = f" and {len(rows) - _EVIDENCE} more" if len(rows) > _EVIDENCE else ""
+        notes.append(f"seen by {', '.join(map(_seq, rows[:_EVIDENCE]))}{more}")
+    head = f"{attribution.layer}: {one_line(attribution.code, 60)}" + (f" ({'; '.join(notes)})" if notes else "")
+    message = wrapped(attribution.message, _WIDTH, _REASON_LINES)
+    return [head] if _repeats(one_line(attribution.message, _COMPARED), said) else [head, *message]
 
 
-def _events(rows: Sequence[Mapping[str, Any]], start: int) -> list[str]:
-    columns = [(f"#{one_line(row.get('seq', '?'), 12)}", row_at(row, start), one_line(what_happened(row), _WIDTH)) for row in rows]
+def _telling(timeline: Sequence[Mapping[str, Any]], evidence: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the evidence and the last events but those that are told already, each once, in their order."""
+    last = [row for row in timeline if row.get("event_type") not in _TOLD][-_EVENTS:]
+    return [row for row in evidence if row not in last] + last
+
+
+def _events(rows: Sequence[Mapping[str, Any]], start: int, said: Sequence[str]) -> list[str]:
+    columns = [(_seq(row), row_at(row, start), one_line(_event(row, said), _WIDTH)) for row in rows]
     widths = [max((len(column[index]) for column in columns), default=0) for index in (0, 1)]
     return [f"{seq:>{widths[0]}}  {at:>{widths[1]}}  {what}" for seq, at, what in columns]
+
+
+def _event(row: Mapping[str, Any], said: Sequence[str]) -> str:
+    """Describe an event, without what it only repeats."""
+    metadata = row.get("metadata")
+    if isinstance(metadata, Mapping):
+        new = {key: value for key, value in metadata.items() if key not in _KNOWN}
+        row = {**row, "metadata": {} if _repeats(detail_text(new), said) else new}
+    return what_happened(row)
+
+
+def _said(found: Sequence[str]) -> list[str]:
+    """Return what the reasons say, each alone and the first ones together, as events and attributions put it."""
+    first = found[:_COMPARED_REASONS]
+    return [one_line(text, _COMPARED) for text in (*first, "; ".join(reason[:_COMPARED] for reason in first))]
+
+
+def _repeats(text: str, said: Sequence[str]) -> bool:
+    """Tell whether a line, which may have been cut, says nothing new."""
+    return any(text.partition("… (+")[0] in known for known in said)
+
+
+def _seq(row: Mapping[str, Any]) -> str:
+    return f"#{one_line(row.get('seq', '?'), 12)}"
 
 
 def _block(label: str, lines: Sequence[str]) -> list[str]:

@@ -11,6 +11,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from pytest_execgo.core.bundle import bundled
 from pytest_execgo.plan.result import BenchmarkResult, BenchmarkSummary, PlanComparison, RunMetrics
+from pytest_execgo.reporting import comparison, gates
+from pytest_execgo.reporting.figures import statistics_rows
 from pytest_execgo.reporting.proof import fault_fate, witnesses
 from pytest_execgo.reporting.tally import group_verdicts, reasons, skip_reasons, totals_line
 from pytest_execgo.reporting.text import NOT_APPLICABLE, counted, duration, one_line, share, times
@@ -96,7 +98,25 @@ def sweep_summary(summary: BenchmarkSummary) -> str:
         failing=rows,
         more_failing=len(failing) - len(rows),
         skipped=skip_reasons(summary.runs),
+        statistics=statistics_rows(summary.statistics) if summary.statistics is not None and summary.statistics.runs else [],
+        bounds=summary.statistics.bounds if summary.statistics is not None else [],
+        compared=_compared(summary),
+        gates=[(gate, gates.gate_word(gate), gates.gate_value(gate)) for gate in summary.gates],
     )
+
+
+def _compared(summary: BenchmarkSummary) -> dict[str, Any] | None:
+    found = summary.comparison
+    if found is None:
+        return None
+    moved = [change for change in found.changes if change.kind in comparison.MOVED]
+    return {
+        "head": comparison.head(found),
+        "changes": [{"change": change, "cell": comparison.changed_cell(change)} for change in moved[:_ROWS]],
+        "more": max(len(moved) - _ROWS, 0),
+        "tests": [{"test": test, "method": comparison.METHODS[test.method]} for test in found.tests[:_ROWS]],
+        "notes": found.notes,
+    }
 
 
 def _plan_rows(comparison: PlanComparison) -> list[dict[str, Any]]:
@@ -155,6 +175,7 @@ def _environment() -> Environment:
         times=times,
         share=share,
         counted=counted,
+        p=comparison.p,
         verdicts=group_verdicts,
     )
     return environment

@@ -57,7 +57,7 @@ def what_happened(row: Mapping[str, Any]) -> str:
         "" if status == "ok" else status,
         f"[{one_line(code, _NAME)}]" if code else "",
     ]
-    detail = _detail(row.get("metadata"))
+    detail = detail_text(row.get("metadata"))
     return " ".join(filter(None, parts)) + (f": {detail}" if detail else "")
 
 
@@ -104,7 +104,8 @@ def _task(row: Mapping[str, Any]) -> TaskView:
     return TaskView(str(row.get("task_id")), str(row.get("status")), attempt if isinstance(attempt, int) else 0, error)
 
 
-def _detail(metadata: object) -> str:
+def detail_text(metadata: object) -> str:
+    """Return what an event carries in one line: what went wrong, if anything did, else its plain values."""
     if not isinstance(metadata, Mapping):
         return ""
     for telling in ("error", "reason", "message", "reasons", "problems", "missing", "unfinished"):

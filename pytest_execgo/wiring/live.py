@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_execgo.client.fixtures import FixturesClient
 from pytest_execgo.client.kernel import KernelClient
+from pytest_execgo.client.runtime import sandbox_problem
 from pytest_execgo.core.files import write_atomic
 from pytest_execgo.core.jsonio import dumps
+from pytest_execgo.plan.sandbox import SandboxMode, SandboxPolicy, SandboxUse
 from pytest_execgo.plan.stack import Capability, Endpoints, Stack
 
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ class LiveStack:
     def __init__(self, make: Callable[[Mapping[str, str]], Stack], folder: Path, links: Links | None = None) -> None:
         self.folder = folder
         self.busy = False
+        self._sandboxes: dict[SandboxMode, str | None] = {}
         self.links = links
         started = time.monotonic()
         try:
@@ -68,6 +71,14 @@ class LiveStack:
         self.linked = KernelClient(self.linked_endpoints.kernel, token)
         self.fixtures = FixturesClient(here.fixtures, token=token)
         self.journal = KernelJournal(self.direct) if "history" in self.direct.capabilities() else None
+
+    def sandbox(self, policy: SandboxPolicy) -> SandboxUse:
+        """Tell what the stack's runtime has of a sandbox; it is asked once. `StackError` when it does not answer."""
+        mode = policy.mode
+        if mode not in self._sandboxes:
+            self._sandboxes[mode] = sandbox_problem(self.endpoints.runtime, mode, self.endpoints.token)
+        reason = self._sandboxes[mode]
+        return SandboxUse(requested=mode, effective=mode if reason is None else None, reason=reason)
 
     def abandon(self, wire_ids: Sequence[str]) -> None:
         """Take note that tasks of a run that gave up may still be running."""

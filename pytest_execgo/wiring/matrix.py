@@ -21,7 +21,12 @@ from pytest_execgo.scenarios.model import Scenario
 from pytest_execgo.wiring.settings import MOST_REPETITIONS, Settings
 
 _OURS = frozenset({Capability.RESTART, Capability.KILL, Capability.PAUSE, Capability.LOGS})
-CAPABILITIES: Mapping[str, frozenset[Capability]] = {"embedded": _OURS, "native": _OURS, "external": frozenset()}
+CAPABILITIES: Mapping[str, frozenset[Capability]] = {
+    "embedded": _OURS,
+    "containers": frozenset(Capability),
+    "native": _OURS,
+    "external": frozenset(),
+}
 """What each backend can do to its services, known before any stack is up."""
 
 
@@ -77,7 +82,7 @@ def select(settings: Settings, axes: Axes, known: Axes) -> list[Cell]:
 
 def selector(cell: Cell) -> str:
     """Return the text by which `--execgo-cell` selects a cell."""
-    return f"{cell.scenario}:{cell.framework}:{cell.mode}:{cell.chaos}:{cell.repetition}"
+    return cell.selector
 
 
 def _parse_cell(text: str, known: Axes, seed: int | None) -> Cell:

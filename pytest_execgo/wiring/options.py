@@ -45,8 +45,11 @@ OPTIONS = (
     Option("repeat", "text", "1", "N", "repetitions of every cell"),
     Option("seed", "text", "", "N", "seed of the sweep (default: each scenario's own)"),
     Option("cell", "list", "", "CELLS", "only these cells: scenario:framework:mode:chaos:repetition, or a cell id", in_ini=False),
-    Option("backend", "text", "embedded", "NAME", "who runs the stack: embedded, native, external"),
+    Option("backend", "text", "embedded", "NAME", "who runs the stack: embedded, containers, native, external"),
     Option("bin", "text", "", "PATH", "an ExecGo binary to be the kernel (backend native)"),
+    Option("image", "text", "", "IMAGE", "an ExecGo image to be the kernel (backend containers; default: ours, built when needed)"),
+    Option("runtime-image", "text", "", "IMAGE", "an image to be the runtime service (backend containers)"),
+    Option("base-image", "text", "", "IMAGE", "what our images are built on (backend containers; default: python:X.Y-slim)"),
     Option("url", "text", "", "URL", "a kernel that already runs (backend external)"),
     Option("runtime-url", "text", "", "URL", "its runtime service (backend external)"),
     Option("fixtures-url", "text", "", "URL", "its fixtures service (backend external)"),
@@ -57,8 +60,14 @@ OPTIONS = (
     Option("max-tokens", "text", "4096", "N", "how long an answer of it may be, in tokens"),
     Option("model-timeout", "text", "60", "SECONDS", "how long it may take for an answer"),
     Option("out", "text", "var/runs", "DIR", "folder of the runs' artifacts"),
+    Option("baseline", "list", "", "FILES", "compare=FILE: compare the sweep with a baseline; save=FILE: save it as one; or both"),
+    Option("gate", "list", "", "CONDITIONS", "what the sweep must meet to pass, for example 'pass_rate>=0.95,regression<=0'"),
+    Option("trace", "flag", "", "", "write trace.json for every run, to be opened in Perfetto (docs/traces.md)"),
+    Option("otel", "text", "", "URL", "send every run's spans to this OTLP/HTTP collector (needs the extra otel)"),
     Option("record", "flag", "", "", "keep what frameworks plan live under the scenario's recordings/", in_ini=False),
     Option("resume", "flag", "", "", "go on with the latest sweep in the artifacts folder that was cut short", in_ini=False),
+    Option("progress", "text", "on", "on|off", "a line that says how far the sweep is, on a terminal, without -q or -s"),
+    Option("junit-properties", "text", "on", "on|off", "each cell's properties in --junitxml; the strictest schemas forbid them"),
 )
 
 
@@ -73,6 +82,13 @@ def effective(given: Mapping[str, object], ini: Mapping[str, str], environment: 
         if name.startswith("PYTEST_EXECGO_") and name not in known:
             raise UsageError.unknown("environment variable", name, known)
     return {option.name: _value(option, given.get(option.name), ini, variables) for option in OPTIONS}
+
+
+def asked_for(name: str, given: Mapping[str, object], environment: Mapping[str, str] | None = None) -> bool:
+    """Tell whether the command line or the environment names an option's value, rather than a project's files."""
+    variables = os.environ if environment is None else environment
+    option = next(option for option in OPTIONS if option.name == name)
+    return given.get(name) is not None or bool(variables.get(option.variable))
 
 
 def _value(option: Option, given: object, ini: Mapping[str, str], variables: Mapping[str, str]) -> str:

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
+from pytest_execgo.benchmark.gates import Condition, parse_gates
 from pytest_execgo.core.errors import UsageError
 from pytest_execgo.plan.model import Mode
 from pytest_execgo.plan.provider import ModelChoice
+from pytest_execgo.wiring.baselines import parse_baseline
+from pytest_execgo.wiring.collector import collector
 
-BACKENDS = ("embedded", "native", "external")
+BACKENDS = ("embedded", "containers", "native", "external")
 MODES: tuple[str, ...] = get_args(Mode)
 MOST_REPETITIONS = 10_000
 _MOST_TOKENS, _LONGEST_ANSWER_S = 10_000_000, 3600
@@ -20,7 +23,10 @@ _TRUE, _FALSE = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What to run, on what, and where to. `root` is the project's folder; `all` on an axis is still unexpanded here."""
+    """What to run, on what, and where to. `root` is the project's folder; `all` on an axis is still unexpanded here.
+
+    `backend_named` tells that this very call asked for the backend: one that can't be had is an error then, not a skip.
+    """
 
     root: Path
     matrix: bool
@@ -34,6 +40,9 @@ class Settings:
     cells: tuple[str, ...]
     backend: str
     bin: Path | None
+    image: str | None
+    runtime_image: str | None
+    base_image: str | None
     url: str | None
     runtime_url: str | None
     fixtures_url: str | None
@@ -43,17 +52,27 @@ class Settings:
     model: ModelChoice
     out: Path
     resume: bool
+    backend_named: bool = False
+    gates: tuple[Condition, ...] = ()
+    baseline_compare: Path | None = None
+    baseline_save: Path | None = None
+    trace: bool = False
+    otel: str | None = None
+    progress: bool = True
+    junit_properties: bool = True
+
+    @property
+    def usual_out(self) -> Path:
+        """Where artifacts go when nobody says where to."""
+        return self.root / "var/runs"
 
     @classmethod
-    def parse(cls, values: Mapping[str, str], root: Path) -> Settings:
+    def parse(cls, values: Mapping[str, str], root: Path, *, backend_named: bool = False) -> Settings:
         """Check option values (see `options.effective`); `UsageError` names the option, the value and what is allowed."""
         backend = values["backend"] or "embedded"
-        if backend == "containers":
-            raise UsageError(
-                "backend_missing", "backend 'containers' is not part of this version", f"use one of: {', '.join(BACKENDS)}"
-            )
         if backend not in BACKENDS:
             raise UsageError.unknown("backend", backend, BACKENDS)
+        baseline = parse_baseline(_names(values["baseline"]), root)
         settings = cls(
             root=root,
             matrix=_flag("matrix", values["matrix"]),
@@ -67,6 +86,9 @@ class Settings:
             cells=_names(values["cell"]),
             backend=backend,
             bin=Path(values["bin"]) if values["bin"] else None,
+            image=values["image"] or None,
+            runtime_image=values["runtime-image"] or None,
+            base_image=values["base-image"] or None,
             url=values["url"] or None,
             runtime_url=values["runtime-url"] or None,
             fixtures_url=values["fixtures-url"] or None,
@@ -76,9 +98,24 @@ class Settings:
             model=_model(values),
             out=root / _folder("out", values["out"]),
             resume=_flag("resume", values["resume"]),
+            backend_named=backend_named,
+            gates=parse_gates(_names(values["gate"])),
+            baseline_compare=baseline.get("compare"),
+            baseline_save=baseline.get("save"),
+            trace=_flag("trace", values["trace"]),
+            otel=collector("--execgo-otel", values["otel"]) if values["otel"] else None,
+            progress=_flag("progress", values["progress"]),
+            junit_properties=_flag("junit-properties", values["junit-properties"]),
         )
         settings._check_backend()
+        settings._check_gates()
         return settings
+
+    def _check_gates(self) -> None:
+        for gate in self.gates:
+            if gate.needs_baseline and self.baseline_compare is None:
+                said = f"gate '{gate}' needs a baseline to compare with"
+                raise UsageError("option_missing", said, "add --execgo-baseline compare=FILE")
 
     def _check_backend(self) -> None:
         if self.backend == "native" and self.bin is None:
@@ -91,6 +128,10 @@ class Settings:
             raise UsageError(
                 "option_conflict", f"--execgo-bin does not go with backend {self.backend!r}", "add --execgo-backend native"
             )
+        for option, image in (("image", self.image), ("runtime-image", self.runtime_image), ("base-image", self.base_image)):
+            if image is not None and self.backend != "containers":
+                said = f"--execgo-{option} does not go with backend {self.backend!r}"
+                raise UsageError("option_conflict", said, "add --execgo-backend containers")
         if self.token is not None and self.backend != "external":
             said = f"a token does not go with backend {self.backend!r}"
             raise UsageError("option_conflict", said, "add --execgo-backend external")

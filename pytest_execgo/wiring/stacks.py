@@ -38,10 +38,44 @@ def make_stack(settings: Settings, folder: Path, links: Mapping[str, str] | None
 
         if settings.bin is None:
             raise UsageError("option_missing", "backend 'native' needs the kernel's binary", "add --execgo-bin PATH")
-        return NativeStack(settings.bin, folder, surroundings)
+        return NativeStack(settings.bin, folder, replace(surroundings, extra_env=_way_to_engine()))
+    ours = replace(surroundings, file_roots=(settings.out,))
+    if settings.backend == "containers":
+        from pytest_execgo.harness.containers import ContainerStack
+
+        named = {Service.KERNEL: settings.image, Service.RUNTIME: settings.runtime_image}
+        images = {service: image for service, image in named.items() if image is not None}
+        return ContainerStack(folder, ours, images=images, base_image=settings.base_image)
     from pytest_execgo.harness.embedded import EmbeddedStack
 
-    return EmbeddedStack(folder, replace(surroundings, file_roots=(settings.out,)))
+    return EmbeddedStack(folder, replace(ours, extra_env=_way_to_engine()))
+
+
+def _way_to_engine() -> dict[Service, dict[str, str]]:
+    """Return the variables that lead the runtime's sandboxes of mode docker to the container engine."""
+    return {Service.RUNTIME: {name: value for name, value in os.environ.items() if name.startswith("DOCKER_")}}
+
+
+def link_host(settings: Settings) -> str:
+    """Return the address of this machine on which network legs begin, so that the backend's services can reach them."""
+    if settings.backend == "containers":
+        from pytest_execgo.harness.containers import host_address
+
+        return host_address()
+    return "127.0.0.1"
+
+
+def backend_problem(settings: Settings) -> str | None:
+    """Say why the configured backend can't run anything here, and what to do about it; None when it can, or that shows later."""
+    if settings.backend != "containers":
+        return None
+    from pytest_execgo.core.engine.connection import EngineMissing, connect
+
+    try:
+        connect()
+    except EngineMissing as error:
+        return str(error)
+    return None
 
 
 _LEGS = {Service.RUNTIME: "kernel-runtime", Service.FIXTURES: "kernel-fixtures"}

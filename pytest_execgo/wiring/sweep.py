@@ -15,20 +15,16 @@ from typing import TYPE_CHECKING, Self
 
 from pytest_execgo.adapters.catalogue import load_adapters
 from pytest_execgo.benchmark.metrics import measure
-from pytest_execgo.benchmark.summary import summarise
 from pytest_execgo.chaos.catalogue import merge_actions
 from pytest_execgo.chaos.loader import discover_profiles, load_profile
 from pytest_execgo.core.bundle import bundled
 from pytest_execgo.core.errors import ExecGoError, UsageError
-from pytest_execgo.core.files import write_atomic
-from pytest_execgo.core.jsonio import dumps
-from pytest_execgo.observability.clock import rfc3339
 from pytest_execgo.plan.adapter import Adapter
 from pytest_execgo.plan.cell import Cell
 from pytest_execgo.plan.chaos import ChaosProfile
-from pytest_execgo.plan.result import BenchmarkResult, BenchmarkSummary
+from pytest_execgo.plan.result import BenchmarkResult
 from pytest_execgo.plan.verdict import Verifier
-from pytest_execgo.reporting.markdown import run_summary, sweep_summary
+from pytest_execgo.reporting.markdown import run_summary
 from pytest_execgo.runner.checkpoints.run_state import InterruptedRun
 from pytest_execgo.runner.parts import RunParts
 from pytest_execgo.runner.run import run_cell
@@ -41,8 +37,10 @@ from pytest_execgo.wiring.matrix import Axes, PlannedCell, exclusion, expand, ne
 from pytest_execgo.wiring.providers import check_provider
 from pytest_execgo.wiring.resume import CannotGoOn, Resumption, abandon
 from pytest_execgo.wiring.settings import MODES, Settings
+from pytest_execgo.wiring.stacks import backend_problem
 from pytest_execgo.wiring.sweep_file import begin_sweep, unfinished_sweep
 from pytest_execgo.wiring.upkeep import StackUpkeep
+from pytest_execgo.wiring.writable import artifacts_folder
 
 if TYPE_CHECKING:
     from pytest_execgo.wiring.live_planning import LivePlanner
@@ -134,7 +132,9 @@ class Sweep:
         """Tell whether one cell can be run."""
         scenario, backend = self.scenario(cell.scenario), self.settings.backend
         provider, actions = self.settings.provider, self.actions
-        reason = exclusion(cell, scenario, self.adapters, self.profile, backend=backend, provider=provider, actions=actions)
+        reason = self._backend_problem or exclusion(
+            cell, scenario, self.adapters, self.profile, backend=backend, provider=provider, actions=actions
+        )
         return PlannedCell(cell, reason)
 
     def scenario_at(self, file: Path) -> str | None:
@@ -153,14 +153,20 @@ class Sweep:
             self._profiles[profile_id] = load_profile(profile_id, self._profile_folders, self.actions)
         return self._profiles[profile_id]
 
-    def check_provider(self) -> None:
-        """Raise `UsageError` when live cells are asked for, and no model that could plan them."""
+    def check_means(self) -> None:
+        """Raise `UsageError` when live cells are asked for, and no model that could plan them; or a backend that can't be had."""
         if any(cell.mode == "live" for cell in self.cells):
             check_provider(self.settings, os.environ)
+        if self.settings.backend_named and self._backend_problem is not None:
+            raise UsageError("backend_missing", f"backend {self.settings.backend!r} can't be had here: {self._backend_problem}")
+
+    @cached_property
+    def _backend_problem(self) -> str | None:
+        return backend_problem(self.settings)
 
     def check(self) -> None:
         """Load every scenario, verifier and profile of the sweep; `UsageError` with all that is wrong with any of them."""
-        self.check_provider()
+        self.check_means()
         problems: list[str] = []
         for scenario_id in dict.fromkeys(cell.scenario for cell in self.cells):
             try:
@@ -187,6 +193,8 @@ class Sweep:
 
     def begin(self) -> None:
         """Write down that the sweep began, or goes on; every process of it may do so."""
+        if not self.settings.out.exists():
+            artifacts_folder(self.settings)
         begin_sweep(self.settings.out, self.sweep_id, self.settings.backend, self.cells, self._owner)
 
     def run(self, cell: Cell) -> BenchmarkResult:
@@ -254,6 +262,7 @@ class Sweep:
             way=partial(self._live_planner().way, fixtures_url=live.endpoints.fixtures) if cell.mode == "live" else None,
             keep=partial(write_recording, scenario) if self.settings.record and not profile.faults else None,
             versions=self.versions(cell),
+            sandbox=live.sandbox(scenario.spec.sandbox) if scenario.spec.sandbox else None,
         )
 
     def versions(self, cell: Cell) -> dict[str, str]:
@@ -283,29 +292,3 @@ class Sweep:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
-
-
-def write_summary(
-    settings: Settings,
-    sweep_id: str,
-    results: Iterable[BenchmarkResult],
-    *,
-    started_ns: int,
-    finished_ns: int,
-    planned: int | None = None,
-) -> BenchmarkSummary:
-    """Aggregate a sweep and write `benchmark-summary.json` and `.md`, for this sweep and as the latest one."""
-    summary = summarise(
-        results,
-        sweep_id=sweep_id,
-        started_at=rfc3339(started_ns),
-        finished_at=rfc3339(finished_ns),
-        wall_time_ms=(finished_ns - started_ns) / 1e6,
-        planned=planned,
-    )
-    document = dumps(summary.model_dump(mode="json"), indent=2) + "\n"
-    page = sweep_summary(summary)
-    for folder in (settings.out / "sweeps" / sweep_id, settings.out):
-        write_atomic(folder / "benchmark-summary.json", document)
-        write_atomic(folder / "benchmark-summary.md", page)
-    return summary

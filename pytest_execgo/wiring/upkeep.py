@@ -12,7 +12,7 @@ from pytest_execgo.core.files import write_atomic
 from pytest_execgo.core.jsonio import dumps, read_json
 from pytest_execgo.wiring.live import LiveStack
 from pytest_execgo.wiring.settings import Settings
-from pytest_execgo.wiring.stacks import make_stack
+from pytest_execgo.wiring.stacks import link_host, make_stack
 from pytest_execgo.wiring.writable import writable
 
 _LINKS = "links.json"
@@ -94,7 +94,7 @@ class StackUpkeep:
             legs = LEGS if self._settings.backend != "external" else ("client-kernel",)
             from pytest_execgo.chaos.network.links import Links  # deferred: most sweeps disturb no network
 
-            links = Links.start(legs, _ports(folder / _LINKS))
+            links = Links.start(legs, _ports(folder / _LINKS), link_host(self._settings))
             write_atomic(folder / _LINKS, dumps(links.ports) + "\n")
         return LiveStack(lambda legs: make_stack(self._settings, folder, legs), folder, links)
 

@@ -6,6 +6,21 @@ import secrets
 from pathlib import Path
 
 from pytest_execgo.core.errors import UsageError
+from pytest_execgo.core.files import write_atomic
+from pytest_execgo.wiring.settings import Settings
+
+
+def artifacts_folder(settings: Settings) -> None:
+    """Make sure that the folder for artifacts exists and can be written to; `UsageError` if not.
+
+    Where it is the one that is taken when nobody names any, git is told to leave alone what we had to make: the topmost new
+    folder gets a `.gitignore` for all of it. In a folder that the user named, or made, that is the user's decision.
+    """
+    out = settings.out
+    new = next((place for place in (*reversed(out.parents), out) if not place.exists()), None)
+    writable(out)
+    if new is not None and out == settings.usual_out:
+        write_atomic(new / ".gitignore", "# made by pytest-execgo\n*\n")
 
 
 def writable(folder: Path) -> None:

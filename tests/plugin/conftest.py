@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.cookiejar  # noqa: F401 - stays loaded, as `http` does: runs in this process forget what they import
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -80,7 +81,8 @@ class Project:
 @pytest.fixture
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Project:
     """Give a project with the scenario `hello`."""
-    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+    for name in ("PYTEST_ADDOPTS", "GITHUB_ACTIONS"):
+        monkeypatch.delenv(name, raising=False)
     return Project(pytester)
 
 

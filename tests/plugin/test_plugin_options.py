@@ -17,7 +17,7 @@ import pytest
         ("--execgo-backend=embeded", "unknown backend 'embeded'*did you mean 'embedded'?*"),
         ("--execgo-backend=native", "*needs the kernel's binary*--execgo-bin*"),
         ("--execgo-backend=external", "*needs --execgo-url*"),
-        ("--execgo-backend=containers", "*'containers' is not part of this version*"),
+        ("--execgo-image=own/image:1", "--execgo-image does not go with backend 'embedded'*--execgo-backend containers*"),
         ("--execgo-repeat=0", "repeat: '0' can't be used*whole number from 1*"),
         ("--execgo-seed=abc", "seed: 'abc' can't be used*"),
         ("--execgo-cell=hello:langgraph", "cell 'hello:langgraph' is none of the selected ones*"),

@@ -16,13 +16,12 @@ RERUN = "python -m pytest --execgo-cell 0123456789abcdef"
 
 
 def test_a_failing_cell(make_result: Make, timeline: list[dict[str, Any]]) -> None:
-    assert failure_text(make_result(), timeline, RERUN).splitlines()[1:] == [
-        "outcome      failed, codegen_exec[langgraph-replay-none-0], backend embedded",
-        "reasons      - tests: 2 of 5 failed",
-        "attribution  runtime: exit_nonzero",
+    assert failure_text(make_result(), timeline, RERUN).splitlines() == [
+        "tests: 2 of 5 failed",
+        "cell         codegen_exec[langgraph-replay-none-0], backend embedded",
+        "attribution  runtime: exit_nonzero (seen by #3)",
         "             exit status 1",
-        "evidence     #3  +35.5 ms  task_observed build/compile failed [exit_nonzero]: exit status 1",
-        "last events  #1  +0.00 ms  run_started: seed=7",
+        "events       #1  +0.00 ms  run_started: seed=7",
         "             #2  +10.0 ms  stage_submitted build: accepted=1",
         "             #3  +35.5 ms  task_observed build/compile failed [exit_nonzero]: exit status 1",
         "             #4  +40.0 ms  stage_finished build failed",
@@ -34,33 +33,64 @@ def test_a_failing_cell(make_result: Make, timeline: list[dict[str, Any]]) -> No
 
 def test_an_error_without_verdict_attribution_or_timeline(make_result: Make) -> None:
     result = make_result(outcome="error", verdict=None, attribution=None, error="kernel died\n  hint: see kernel.log")
-    assert failure_text(result, [], RERUN).splitlines()[1:] == [
-        "outcome      error, codegen_exec[langgraph-replay-none-0], backend embedded",
-        "reasons      - kernel died ⏎ hint: see kernel.log",
+    assert failure_text(result, [], RERUN).splitlines() == [
+        "error: kernel died",
+        "  hint: see kernel.log",
+        "cell         codegen_exec[langgraph-replay-none-0], backend embedded",
         "artifacts    var/runs/run-1",
         f"run again    {RERUN}",
     ]
 
 
+def test_what_reasons_have_said_is_not_said_again(make_result: Make, make_event: Make) -> None:
+    said = {"reasons": ["first", "second"]}
+    rows = [
+        make_event(1, 0, "run_started", metadata={"seed": 7, "cell_id": "c", "workspace": "/w"}),
+        make_event(2, 1, "task_observed", task_id="t", metadata={"wire_id": "run:t:1", "attempt": 1}),
+        make_event(3, 2, "verdict_reached", status="failed", metadata=said),
+        make_event(4, 3, "failure_attributed", status="failed", error_code="verdict_failed", metadata={"message": "first"}),
+        make_event(5, 4, "run_finished", status="failed", metadata={"outcome": "failed", "wall_time_ms": 4.0}),
+    ]
+    attribution = Attribution(layer="verifier", code="verdict_failed", message="first; second", evidence=[3])
+    result = make_result(verdict=Verdict(passed=False, reasons=["first", "second"]), attribution=attribution)
+    lines = failure_text(result, rows, RERUN).splitlines()
+    assert lines[2:8] == [
+        "also         - second",
+        "attribution  verifier: verdict_failed (seen by #3)",
+        "events       #1  +0.00 ms  run_started: seed=7",
+        "             #2   +1.0 ms  task_observed t: attempt=1",
+        "             #3   +2.0 ms  verdict_reached failed",
+        "             #5   +4.0 ms  run_finished failed: wall_time_ms=4.0",
+    ]
+    assert sum(line.count("first") for line in lines) == 1
+
+
 def test_each_reason_begins_anew_and_long_ones_hang(make_result: Make) -> None:
-    reasons = ["first " * 30, "second"]
-    lines = failure_text(make_result(verdict=Verdict(passed=False, reasons=reasons)), [], RERUN).splitlines()[1:]
-    assert [line[:15] for line in lines[1:4]] == ["reasons      - ", " " * 15, " " * 13 + "- "]
-    assert lines[3] == " " * 13 + "- second"
+    reasons = ["first " * 30, "second " * 30, "third"]
+    lines = failure_text(make_result(verdict=Verdict(passed=False, reasons=reasons)), [], RERUN).splitlines()
+    assert [line[:6] for line in lines[:2]] == ["first ", "  firs"]
+    assert [line[:15] for line in lines[3:7]] == ["also         - ", " " * 15, " " * 15, " " * 13 + "- "]
+    assert lines[6] == " " * 13 + "- third"
 
 
-def test_only_the_last_eight_events_and_the_first_five_of_the_evidence(make_result: Make, make_event: Make) -> None:
+def test_the_first_five_of_the_evidence_and_the_last_eight_events_each_once(make_result: Make, make_event: Make) -> None:
     rows = [make_event(seq, seq, "task_observed") for seq in range(1, 21)]
-    attribution = Attribution(layer="kernel", code="lost", message="lost", retryable=True, evidence=list(range(1, 11)))
-    lines = failure_text(make_result(attribution=attribution), rows, RERUN).splitlines()[1:]
-    assert "attribution  kernel: lost (retryable)" in lines
-    start = next(index for index, line in enumerate(lines) if line.startswith("evidence"))
-    shown = [line[13:].split()[0] for line in lines[start:]]
-    assert shown[:5] == ["#1", "#2", "#3", "#4", "#5"]
-    assert lines[start + 5].strip() == "… and 5 more events, in timeline.jsonl"
-    assert lines[start + 6].startswith("last events")
-    assert shown[6:14] == [f"#{seq}" for seq in range(13, 21)]
-    assert lines[start + 14].startswith("artifacts")
+    attribution = Attribution(layer="kernel", code="lost", message="lost", retryable=True, evidence=[*range(1, 4), *range(17, 21)])
+    lines = failure_text(make_result(attribution=attribution), rows, RERUN).splitlines()
+    assert "attribution  kernel: lost (retryable; seen by #1, #2, #3, #17, #18 and 2 more)" in lines
+    start = next(index for index, line in enumerate(lines) if line.startswith("events"))
+    shown = [line[13:].split()[0] for line in lines[start:-2]]
+    assert shown == ["#1", "#2", "#3", *(f"#{seq}" for seq in range(13, 21))]
+    assert lines[start + len(shown)].startswith("artifacts")
+
+
+@pytest.mark.parametrize("order", ["::error::x", "::add-mask::x", "##[error]x", "  ::error::x"])
+def test_the_reader_of_a_log_finds_no_orders(order: str, make_result: Make) -> None:
+    reasons = [f"{order}\n{order}", order, f"{'word ' * 27} {order}"]
+    attribution = Attribution(layer="plan", code=order, message=f"{'word ' * 20}{order}")
+    text = failure_text(make_result(verdict=Verdict(passed=False, reasons=reasons), attribution=attribution), [], RERUN)
+    assert not [line for line in text.splitlines() if line.lstrip().startswith("::") or "##[" in line]
+    assert text.count("x") >= 4
 
 
 @pytest.mark.parametrize("size", [1, 300, 100_000])
@@ -90,20 +120,25 @@ def test_it_stays_short_whatever_the_run_left_behind(size: int, hostile: str, ma
 
 def test_cut_text_says_how_much(make_result: Make) -> None:
     reason = "x" * 1_000
-    lines = failure_text(make_result(verdict=Verdict(passed=False, reasons=[reason])), [], RERUN).splitlines()[1:]
-    shown = sum(line.count("x") for line in lines[1:4])
-    assert 200 < shown < 300
-    assert lines[3].endswith(f"… (+{1_000 - shown} characters)")
+    lines = failure_text(make_result(verdict=Verdict(passed=False, reasons=[reason, reason])), [], RERUN).splitlines()
+    shown = sum(line.count("x") for line in lines[:3])
+    assert 300 < shown < 420
+    assert lines[2].endswith(f"… (+{1_000 - shown} characters)")
+    beside = sum(line.count("x") for line in lines[4:7])
+    assert 200 < beside < 300
+    assert lines[6].endswith(f"… (+{1_000 - beside} characters)")
 
 
 def test_an_event_of_another_clock_has_no_time(make_result: Make, make_event: Make) -> None:
     rows = [make_event(1, 0, "run_started"), make_event(2, -3000, "stage_finished")]
-    lines = failure_text(make_result(attribution=None), rows, RERUN).splitlines()[1:]
-    assert lines[2].split() == ["last", "events", "#1", "+0.00", "ms", "run_started"]
+    lines = failure_text(make_result(attribution=None), rows, RERUN).splitlines()
+    assert lines[2].split() == ["events", "#1", "+0.00", "ms", "run_started"]
     assert lines[3].split() == ["#2", "?", "stage_finished"]
 
 
-def test_the_first_line_is_what_a_short_summary_can_show(make_result: Make) -> None:
+@pytest.mark.parametrize(("outcome", "prefix"), [("failed", ""), ("error", "error: "), ("inconclusive", "inconclusive: ")])
+def test_the_first_line_is_what_a_short_summary_can_show(outcome: str, prefix: str, make_result: Make) -> None:
+    """It says `FAILED` itself, but not whether an `ERROR` is ours or nothing could be concluded."""
     reasons = ["17 of 70 data are lost", "and more"]
-    first = failure_text(make_result(verdict=Verdict(passed=False, reasons=reasons)), [], RERUN).splitlines()[0]
-    assert first == "failed: 17 of 70 data are lost"
+    result = make_result(outcome=outcome, verdict=Verdict(passed=False, reasons=reasons))
+    assert failure_text(result, [], RERUN).splitlines()[0] == f"{prefix}17 of 70 data are lost"

@@ -34,6 +34,7 @@ def test_properties_name_the_cell_its_end_its_figures_and_its_file(make_result: 
         ("execgo.critical_path_ms", "60"),
         ("execgo.overhead", "2.01"),
         ("execgo.retry_count", "0"),
+        ("execgo.attribution", "runtime: exit_nonzero"),
         ("execgo.result", "var/runs/run-1/result.json"),
     ]
 
@@ -85,10 +86,12 @@ def parse(html: str) -> Tags:
 
 
 def test_cells_show_what_the_properties_say(make_result: Make) -> None:
-    made = cells(properties(make_result()))
-    assert [parse(cell).text for cell in made] == ["codegen_exec", "langgraph", "replay", "none", "failed", "120 ms"]
+    metrics = RunMetrics(wall_time_ms=120.5, overhead=2.01, recovery_time_ms=35.0)
+    made = cells(properties(make_result(metrics=metrics)))
+    shown = ["codegen_exec", "langgraph", "replay", "none", "failed", "120 ms", "2.0x", "35.0 ms"]
+    assert [parse(cell).text for cell in made] == shown
     assert all(re.match(r'<td class="[^"]*\bcol-execgo-', cell) for cell in made)
-    assert 'col-execgo-wall-time"' in made[-1]
+    assert 'col-execgo-wall-time"' in made[5]
 
 
 def test_a_test_of_somebody_else_gets_empty_cells() -> None:
@@ -99,7 +102,7 @@ def test_a_test_of_somebody_else_gets_empty_cells() -> None:
 
 
 def test_hostile_properties_are_text(hostile: str) -> None:
-    names = ("scenario", "framework", "mode", "chaos", "outcome", "wall_time_ms")
+    names = ("scenario", "framework", "mode", "chaos", "outcome", "wall_time_ms", "overhead", "recovery_time_ms")
     for cell in cells([(f"execgo.{name}", hostile) for name in names]):
         parsed = parse(cell)
         assert [tag for tag, _ in parsed.tags] == ["td"]
@@ -109,7 +112,7 @@ def test_hostile_properties_are_text(hostile: str) -> None:
 
 @pytest.mark.parametrize("value", ["nan", "inf", "-1", "1e400", "12,5", "soon", "9" * 400, None, [1], {"a": 1}])
 def test_a_foreign_wall_time_is_shown_as_it_is_or_not_at_all(value: object) -> None:
-    text = parse(cells([("execgo.wall_time_ms", value)])[-1]).text
+    text = parse(cells([("execgo.wall_time_ms", value)])[5]).text
     assert text == ("" if value is None else text)
     assert not text.endswith(" s")
 

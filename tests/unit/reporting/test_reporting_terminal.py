@@ -43,18 +43,53 @@ def test_what_does_not_apply_is_said(make_group: Make, make_summary: Make) -> No
     assert sweep_table(make_summary([group], []))[1].split()[-3:] == ["n/a", "n/a", "n/a"]
 
 
-@pytest.mark.parametrize("width", [200, 100, 90, 60, 20])
-def test_lines_keep_to_the_width_and_names_give_way_first(
+@pytest.mark.parametrize(
+    ("counts", "word"),
+    [
+        ({"passed": 1}, "passed"),
+        ({"passed": 0, "failed": 1}, "failed"),
+        ({"passed": 0, "errors": 1}, "error"),
+        ({"passed": 0, "inconclusive": 1}, "inconclusive"),
+        ({"passed": 0, "skipped": 1}, "skipped"),
+    ],
+)
+def test_a_single_run_needs_no_counts(counts: dict[str, int], word: str, make_group: Make, make_summary: Make) -> None:
+    line = sweep_table(make_summary([make_group(repetitions=1, **counts)], []), width=140)[1]
+    assert f"  none   {word}  " in line
+
+
+@pytest.mark.parametrize("width", [200, 100, 90, 80, 60, 20])
+def test_lines_keep_to_the_width_and_names_give_way_before_verdicts(
     width: int, make_group: Make, make_result: Make, make_summary: Make
 ) -> None:
     skipped = make_result(outcome="skipped", verdict=None, error="because " * 30)
-    group = make_group(scenario_id="a_scenario_with_a_long_name_" * 3, chaos_profile="a_chaos_profile_with_a_long_name")
-    lines = sweep_table(make_summary([group], [skipped], skipped=1, cells=1), width)
+    long = {"scenario_id": "a_scenario_with_a_long_name_" * 3, "chaos_profile": "a_chaos_profile_with_a_long_name"}
+    groups = [make_group(**long), make_group(mode="live", framework="crewai")]
+    lines = sweep_table(make_summary(groups, [skipped], skipped=1, cells=1), width)
     assert max(map(len, lines)) <= width
-    assert len({len(line) for line in lines[:2]}) == 1
-    if width >= 90:
+    assert len({len(line) for line in lines[:3]}) == 1
+    if width >= 80:
         assert "3/3 passed" in lines[1]
         assert lines[1].endswith("2.9x")
+
+
+def test_what_is_spared_in_a_narrow_terminal(make_group: Make, make_summary: Make) -> None:
+    groups = [make_group(repetitions=1, chaos_profile=chaos, passed=1) for chaos in ("none", "kernel_crash_after_accept")]
+    summary = make_summary(groups, [])
+    assert sweep_table(summary, 96)[0].endswith("wall  overhead"), "no critical path"
+    assert sweep_table(summary, 80)[:3] == [
+        "every cell: mode replay",
+        "scenario      framework  chaos                      verdicts    wall  overhead",
+        "codegen_exec  langgraph  none                       passed    914 ms      2.9x",
+    ]
+    assert sweep_table(summary, 70)[:3] == [
+        "every cell: framework langgraph, mode replay",
+        "scenario      chaos                      verdicts    wall  overhead",
+        "codegen_exec  none                       passed    914 ms      2.9x",
+    ]
+    assert sweep_table(summary, 60)[3] == "codegen_exec  kernel_crash_afte…  passed    914 ms      2.9x", "the widest name is cut"
+    groups[0] = make_group(framework="crewai", mode="live")
+    assert sweep_table(make_summary(groups, []), 80)[0].split()[:4] == ["scenario", "framework", "mode", "chaos"]
 
 
 def test_skips_are_grouped_by_reason_most_frequent_first(make_result: Make, make_summary: Make) -> None:

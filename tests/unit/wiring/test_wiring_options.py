@@ -15,6 +15,7 @@ def test_without_anything_given_every_option_has_its_default() -> None:
         **{"scenario": "all", "framework": "all", "mode": "replay", "chaos": "none"},
         **{"repeat": "1", "backend": "embedded", "out": "var/runs"},
         **{"temperature": "0", "max-tokens": "4096", "model-timeout": "60"},
+        **{"progress": "on", "junit-properties": "on"},
     }
 
 
@@ -36,7 +37,7 @@ def test_the_names_of_an_option() -> None:
     assert by_name["runtime-url"].dest == "execgo_runtime_url"
     assert len(by_name) == len(OPTIONS)
     assert {name for name, option in by_name.items() if not option.in_ini} == {"dry-run", "cell", "record", "resume"}
-    assert {name for name, option in by_name.items() if option.kind == "flag"} == {"matrix", "dry-run", "record", "resume"}
+    assert {name for name, option in by_name.items() if option.kind == "flag"} == {"matrix", "dry-run", "record", "resume", "trace"}
 
 
 def test_a_flag_is_true_when_it_is_given_and_open_when_it_is_not() -> None:

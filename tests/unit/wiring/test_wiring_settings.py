@@ -8,7 +8,7 @@ import pytest
 
 from pytest_execgo.core.errors import UsageError
 from pytest_execgo.plan.provider import ModelChoice
-from pytest_execgo.wiring.options import effective
+from pytest_execgo.wiring.options import asked_for, effective
 from pytest_execgo.wiring.settings import BACKENDS, Settings
 
 ROOT = Path("/project")
@@ -33,6 +33,9 @@ def test_the_defaults() -> None:
         cells=(),
         backend="embedded",
         bin=None,
+        image=None,
+        runtime_image=None,
+        base_image=None,
         url=None,
         runtime_url=None,
         fixtures_url=None,
@@ -108,10 +111,28 @@ def test_an_unknown_backend_gets_the_nearest_one() -> None:
     assert all(name in refused.value.hint for name in BACKENDS)
 
 
-def test_a_backend_that_is_not_part_of_this_version_is_told_apart() -> None:
-    with pytest.raises(UsageError, match="'containers' is not part of this version") as refused:
-        parse(backend="containers")
-    assert "embedded, native, external" in refused.value.hint
+@pytest.mark.parametrize("option", ["image", "runtime-image", "base-image"])
+def test_images_go_with_containers_only(option: str) -> None:
+    settings = parse(backend="containers", **{option: "own/image:1"})
+    assert getattr(settings, option.replace("-", "_")) == "own/image:1"
+    with pytest.raises(UsageError, match=f"--execgo-{option} does not go with backend 'embedded'") as refused:
+        parse(**{option: "own/image:1"})
+    assert "--execgo-backend containers" in refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("given", "environment", "asked"),
+    [
+        ({}, {}, False),
+        ({"backend": None}, {"PYTEST_EXECGO_BACKEND": ""}, False),
+        ({"backend": "containers"}, {}, True),
+        ({}, {"PYTEST_EXECGO_BACKEND": "containers"}, True),
+    ],
+)
+def test_a_call_asks_for_a_backend_by_its_words_or_its_environment(
+    given: dict[str, object], environment: dict[str, str], asked: bool
+) -> None:
+    assert asked_for("backend", given, environment) is asked
 
 
 def test_each_backend_with_what_it_needs() -> None:

@@ -1,0 +1,61 @@
+// What is shown lives in the address' fragment, so that a reload, a bookmark and a link to a colleague show the same.
+
+const state = { q: '', scenario: [], framework: [], mode: [], chaos: [], outcome: [], run: '', lang: '', theme: '' };
+const LISTS = [...AXES, 'outcome'];
+
+function known(name) {
+  return name === 'outcome' ? OUTCOMES : NAMES[name];
+}
+
+function readFragment() {
+  const given = new URLSearchParams(location.hash.slice(1));
+  state.q = (given.get('q') || '').slice(0, 200);
+  for (const name of LISTS) {
+    const wanted = (given.get(name) || '').split(',');
+    state[name] = known(name).filter((value) => wanted.includes(value));
+  }
+  state.run = RUN_BY_ID.has(given.get('run')) ? given.get('run') : '';
+  state.lang = LANGUAGES.includes(given.get('lang')) ? given.get('lang') : '';
+  state.theme = ['light', 'dark'].includes(given.get('theme')) ? given.get('theme') : '';
+}
+
+function fragment(changes) {
+  const wanted = { ...state, ...changes };
+  const parts = [];
+  for (const name of ['q', ...LISTS, 'run', 'lang', 'theme']) {
+    const value = Array.isArray(wanted[name]) ? wanted[name].map(encodeURIComponent).join(',') : encodeURIComponent(wanted[name]);
+    if (value) parts.push(`${name}=${value}`);
+  }
+  return `#${parts.join('&')}`;
+}
+
+// Goes somewhere else: the browser's own way back leads here again.
+function go(changes) {
+  const wanted = fragment(changes);
+  if (wanted === (location.hash || '#')) return;
+  location.hash = wanted;
+}
+
+// Changes the view of the same place: no step that the way back would have to retrace.
+function adjust(changes) {
+  Object.assign(state, changes);
+  history.replaceState(null, '', fragment({}));
+}
+
+function filtering() {
+  return state.q !== '' || LISTS.some((name) => state[name].length);
+}
+
+function matches(run) {
+  for (const axis of AXES) if (state[axis].length && !state[axis].includes(run.group[axis])) return false;
+  if (state.outcome.length && !state.outcome.includes(run.outcome)) return false;
+  const text = searched(run);
+  return state.q
+    .toLowerCase()
+    .split(/\s+/)
+    .every((part) => text.includes(part));
+}
+
+function shownRuns() {
+  return filtering() ? RUNS.filter(matches) : [...RUNS];
+}

@@ -1,0 +1,38 @@
+"""What tests need of the machine. Where it isn't there they are skipped with the reason, or fail where it must be."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, NoReturn
+
+import pytest
+
+from pytest_execgo.core.engine.connection import EngineMissing, connect
+from pytest_execgo.core.engine.images import ImageError, pull_image
+from pytest_execgo.harness.settings import DEFAULT_BASE
+
+
+def _absent(reason: str) -> NoReturn:
+    if os.environ.get("EXECGO_TEST_ENGINE") == "required":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def engine() -> Any:
+    """The container engine's client. With EXECGO_TEST_ENGINE=required its absence is a failure."""
+    try:
+        return connect()
+    except EngineMissing as error:
+        _absent(str(error))
+
+
+@pytest.fixture(scope="session")
+def base_image(engine: Any) -> str:
+    """An image with Python on which our images can be built: PYTEST_EXECGO_BASE_IMAGE, else the official one."""
+    name = os.environ.get("PYTEST_EXECGO_BASE_IMAGE") or DEFAULT_BASE
+    try:
+        pull_image(engine, name)
+    except ImageError as error:
+        _absent(str(error))
+    return name
