@@ -1,4 +1,6 @@
-"""Gives up the right to change files outside of a few folders, then becomes the command. Run as a file, never imported.
+"""Landlock: a process gives up what it may do with files, without any privileges. Standard library and no imports of ours.
+
+Run as a file it gives up the right to change files outside of a few folders, then becomes the command.
 
 By Landlock, which needs no privileges: changing, making and removing files is left for the working folder, the folder for
 temporary files, /dev and /proc; reading and executing are as before. Arguments: the command. Exits with 126 and one line on
@@ -9,22 +11,32 @@ from __future__ import annotations
 
 import ctypes
 import os
-import signal
+import stat
 import sys
-import tempfile
-from typing import Any
+
+TYPE_CHECKING = False  # the one in `typing` costs time
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # the same on every architecture
 _VERSION_FLAG = 1
 _PATH_BENEATH = 1
 _NO_NEW_PRIVS = 38
-_WRITE_FILE = 1 << 1
+_EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR = (1 << bit for bit in range(4))
 _REMOVE_AND_MAKE = sum(1 << bit for bit in range(4, 13))
-_REFER, _TRUNCATE = 1 << 13, 1 << 14  # since versions 2 and 3
+_REFER, _TRUNCATE, _IOCTL_DEV = 1 << 13, 1 << 14, 1 << 15  # since versions 2, 3 and 5
+_OF_A_FILE = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL_DEV
+
+READ = _EXECUTE | _READ_FILE | _READ_DIR
+CHANGE = _WRITE_FILE | _REMOVE_AND_MAKE | _REFER | _TRUNCATE
+EVERYTHING = READ | CHANGE | _IOCTL_DEV
+SIGNALS_AND_ABSTRACT_SOCKETS = 3
+"""What can be kept to the processes that are restricted together, since version 6."""
 
 
 class _Ruleset(ctypes.Structure):
-    _fields_ = (("handled_access_fs", ctypes.c_uint64),)
+    _fields_ = (("handled_access_fs", ctypes.c_uint64), ("handled_access_net", ctypes.c_uint64), ("scoped", ctypes.c_uint64))
 
 
 class _PathBeneath(ctypes.Structure):
@@ -42,15 +54,24 @@ def _call(what: str, *arguments: Any) -> int:
     return result
 
 
-def restrict(folders: list[str]) -> None:
-    """Keep this process, and all that it becomes or starts, from changing files outside of `folders`."""
-    version = _call("landlock", _CREATE_RULESET, None, 0, _VERSION_FLAG)
-    access = _WRITE_FILE | _REMOVE_AND_MAKE | (_REFER if version > 1 else 0) | (_TRUNCATE if version > 2 else 0)
-    rules = _Ruleset(access)
-    ruleset = _call("landlock_create_ruleset", _CREATE_RULESET, ctypes.byref(rules), ctypes.sizeof(rules), 0)
-    for folder in folders:
-        fd = os.open(folder, os.O_PATH | os.O_CLOEXEC)
-        rule = _PathBeneath(access, fd)
+def version() -> int:
+    """Return which version of Landlock the system has; `OSError` when it has none."""
+    return _call("landlock", _CREATE_RULESET, None, 0, _VERSION_FLAG)
+
+
+def restrict(allowed: Mapping[str, int], handled: int, scoped: int = 0) -> None:
+    """Keep this process, and all that it becomes or starts, from every access of `handled` that is not allowed.
+
+    `allowed` maps files and folders (and all beneath them) to accesses. `OSError` for what the system does not know: an access or
+    a `scoped` that a later version brought.
+    """
+    rules = _Ruleset(handled, 0, scoped)
+    size = ctypes.sizeof(rules) if scoped else ctypes.sizeof(ctypes.c_uint64)  # an older system takes no longer ones
+    ruleset = _call("landlock_create_ruleset", _CREATE_RULESET, ctypes.byref(rules), size, 0)
+    for path, access in allowed.items():
+        fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        kept = access & handled
+        rule = _PathBeneath(kept if stat.S_ISDIR(os.fstat(fd).st_mode) else kept & _OF_A_FILE, fd)
         _call("landlock_add_rule", _ADD_RULE, ruleset, _PATH_BENEATH, ctypes.byref(rule), 0)
         os.close(fd)
     if _libc.prctl(_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
@@ -59,12 +80,22 @@ def restrict(folders: list[str]) -> None:
     os.close(ruleset)
 
 
+def keep_changes_to(folders: list[str]) -> None:
+    """Keep this process, and all that it becomes or starts, from changing files outside of `folders`."""
+    known = version()
+    access = _WRITE_FILE | _REMOVE_AND_MAKE | (_REFER if known > 1 else 0) | (_TRUNCATE if known > 2 else 0)
+    restrict(dict.fromkeys(folders, access), access)
+
+
 def main(command: list[str]) -> None:
     """Restrict this process and replace it."""
+    import signal
+    import tempfile
+
     for ignored_by_python in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(ignored_by_python, signal.SIG_DFL)
     try:
-        restrict([os.getcwd(), tempfile.gettempdir(), "/dev", "/proc"])  # noqa: PTH109
+        keep_changes_to([os.getcwd(), tempfile.gettempdir(), "/dev", "/proc"])  # noqa: PTH109
         os.execvp(command[0], command)  # noqa: S606 - becoming the command is the purpose
     except OSError as error:
         sys.stderr.write(f"landlock: {error.args[-1] if len(error.args) == 2 else error}\n")

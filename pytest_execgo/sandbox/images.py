@@ -1,0 +1,51 @@
+"""The images that languages run in, in mode docker: which they are, and that they are there (seed 002)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from pytest_execgo.core.engine.connection import connect
+from pytest_execgo.core.engine.images import ImageError
+from pytest_execgo.core.engine.images import pull_image as pull
+from pytest_execgo.core.errors import SandboxError
+from pytest_execgo.plan.sandbox import LANGUAGES, Language
+
+DEFAULT_IMAGES: Mapping[Language, str] = {
+    "python": "python:3.12-slim",
+    "javascript": "node:22-slim",
+    "typescript": "node:22-slim",
+    "go": "golang:1.23",
+    "rust": "rust:1-slim",
+    "bash": "bash:5.2",
+}
+"""Official images; any other needs its language's program, `/bin/sh` and `cp`."""
+
+
+def image_for(language: Language, custom_images: Mapping[Language, str] | None = None) -> str:
+    """Return the image that a language runs in: the custom one where there is one."""
+    return (custom_images or {}).get(language, DEFAULT_IMAGES[language])
+
+
+def ensure_images(
+    languages: Iterable[Language] = LANGUAGES, custom_images: Mapping[Language, str] | None = None
+) -> dict[Language, str]:
+    """Have the engine fetch the languages' images that it lacks, and return which they are.
+
+    `EngineMissing` when no engine answers, `SandboxError` (`image_missing`) for the first image that can't be had.
+    """
+    images = {language: image_for(language, custom_images) for language in languages}
+    for image in dict.fromkeys(images.values()):
+        pull_image(image)
+    return images
+
+
+def pull_image(image: str) -> None:
+    """Have the engine fetch one image, unless it has it. Errors as in `ensure_images`."""
+    try:
+        pull(connect(), image)
+    except ImageError as error:
+        raise SandboxError(
+            "image_missing",
+            error.message,
+            f"`docker pull {image}` or `docker load` one by that name, or name one that is here: custom_images={{language: image}}",
+        ) from error
