@@ -134,14 +134,15 @@ def _summary(runs: Sequence[BenchmarkResult], chance: random.Random) -> Benchmar
     return summary.model_copy(update={"gates": evaluate(parse_gates(["pass_rate>=0.99", "flake_rate<=0.5"]), summary)})
 
 
-def timed(times: int, work: Callable[[], str]) -> tuple[list[float], str]:
-    """Do some work several times; return how long each time took (ms), and what came of it at last."""
-    took, result = [], ""
+def timed(times: int, work: Callable[[], str]) -> tuple[list[float], list[float], str]:
+    """Do some work several times; return what each took by the clock and of the processor (ms), and what came of it."""
+    took, used, result = [], [], ""
     for _ in range(times):
-        started = time.perf_counter()
+        started, begun = time.perf_counter(), time.process_time()
         result = work()
         took.append((time.perf_counter() - started) * 1000)
-    return took, result
+        used.append((time.process_time() - begun) * 1000)
+    return took, used, result
 
 
 def openings(page: Path, times: int) -> list[Opened]:
@@ -188,13 +189,14 @@ def report(cells: int, times: int) -> tuple[list[str], bool]:
         folder, out = Path(name).resolve(), Path(name).resolve() / "runs"
         out.mkdir()
         summary = multiplied(real_sweep(folder), cells, out)
-        took, text = timed(times, lambda: build(summary, out))
+        took, used, text = timed(times, lambda: build(summary, out))
         write_atomic(out / PAGE, text)
         seen = openings(out / PAGE, times)
     size, most = len(text.encode()), 1_500_000 + 2_000 * cells
     built, ready = median(took), median(one.ready for one in seen)
     rows = [
         ("making it (reads every run's artifacts)", f"{built:.0f} ms", f"{LIMITS['build']:.0f} ms"),
+        ("of it, processor time (one process)", f"{median(used):.0f} ms", ""),
         ("its size", f"{size / 1e6:.2f} MB", f"{most / 1e6:.2f} MB"),
         ("opening it: first paint", f"{median(one.painted for one in seen):.0f} ms", ""),
         ("opening it: ready", f"{ready:.0f} ms", f"{LIMITS['open']:.0f} ms"),

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import docker
+    from pytest_execgo.core.engine.connection import EngineClient
 
 
 class LogCopy:
     """Appends both streams of one life of a container to `log`, in a thread of its own, until that life ends."""
 
-    def __init__(self, client: docker.DockerClient, container: str, log: Path, *, since: float | None = None) -> None:
+    def __init__(self, client: EngineClient, container: str, log: Path, *, since: float | None = None) -> None:
         """Copy what is written after `since` (seconds of the epoch; None: all). `client` must be one without a timeout."""
         self._log = log
         self._stream = client.api.logs(container, stream=True, follow=True, since=since)

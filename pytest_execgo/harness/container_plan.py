@@ -18,7 +18,7 @@ from pytest_execgo.harness.settings import DEFAULT_BASE
 from pytest_execgo.plan.stack import Service
 
 if TYPE_CHECKING:
-    import docker
+    from pytest_execgo.core.engine.connection import EngineClient
 
 _FOREIGN = (Service.KERNEL, Service.RUNTIME)
 
@@ -50,7 +50,7 @@ class ContainerPlan:
 
 
 def choose_images(
-    client: docker.DockerClient, given: Mapping[Service, str], base: str | None, tell: Callable[[str], None]
+    client: EngineClient, given: Mapping[Service, str], base: str | None, tell: Callable[[str], None]
 ) -> dict[Service, ServiceImage]:
     """Return each service's image: the given one, pulled when the engine lacks it, else our own, built when it does."""
     missing = [service for service in Service if service not in given]

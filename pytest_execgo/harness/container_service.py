@@ -17,7 +17,7 @@ from pytest_execgo.harness.logtail import quoted_end
 from pytest_execgo.plan.stack import Service
 
 if TYPE_CHECKING:
-    import docker
+    from pytest_execgo.core.engine.connection import EngineClient
 
 _POLL = 0.03
 _PROBE_TIMEOUT = 1.0
@@ -31,7 +31,7 @@ _GONE, _CONFLICT = 404, 409
 class ServiceContainer:
     """The container of one service. Its owner sees to it that only one thread at a time changes it."""
 
-    def __init__(self, service: Service, client: docker.DockerClient, watch: EngineWatch, log: Path) -> None:
+    def __init__(self, service: Service, client: EngineClient, watch: EngineWatch, log: Path) -> None:
         self.service = service
         self.log = log
         self.log_start = 0
@@ -66,9 +66,13 @@ class ServiceContainer:
         self._end_copy()
         self.begin()
         since = time.time()
-        with engine_call(f"start the {self.service}"):
-            self._api.start(self.state.id)
-        self.began(self.state.id, since=since)
+        try:
+            with engine_call(f"start the {self.service}"):
+                self._api.start(self.state.id)
+            self.began(self.state.id, since=since)
+        except EngineError as error:
+            self.state.failed = error.message
+            raise
 
     def await_ready(self, timeout: float, given_up: Callable[[], bool]) -> None:
         """Ask it until it answers; `StackError` when it ends, takes too long, or `given_up()`.

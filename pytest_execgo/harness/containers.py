@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import secrets
@@ -84,7 +83,8 @@ class ContainerStack(ContainerActs):
             try:
                 self._start()
             except BaseException:
-                self.down()
+                with suppress(StackError):  # what went wrong first is what is told
+                    self.down()
                 raise
             return self.endpoints()
 
@@ -157,7 +157,7 @@ class ContainerStack(ContainerActs):
         if given and port_taken(given):
             raise StackError("port_taken", f"port {given} for the {service} is taken on {HOST}", "stop what listens there")
         for attempt in range(_PORT_ATTEMPTS):
-            port = self._ports[service] = given or free_port(self._ports.values())
+            port = self._ports[service] = given or free_port(tuple(self._ports.values()))
             container.url = f"http://{HOST}:{port}"
             container.begin()
             plan = plan_container(service, self._images[service], self._options(port), user)
@@ -214,7 +214,7 @@ class ContainerStack(ContainerActs):
             if self._watch is not None:
                 self._watch.nudge()
 
-        with _without_reaper():
+        with _Reaper.off():
             _each(act, give_up)
 
 
@@ -246,21 +246,31 @@ def _each(act: Callable[[Service], None], give_up: Callable[[], None] = lambda: 
         raise errors[0]
 
 
-@contextmanager
-def _without_reaper() -> Iterator[None]:
-    """Keep testcontainers from starting its own cleaner, whose image may be out of reach: `Guard` does its work.
+class _Reaper:
+    """Testcontainers' own cleaner, whose image may be out of reach: `Guard` does its work.
 
-    Whoever else uses testcontainers in this process finds its settings as they were.
+    Whoever else uses testcontainers in this process finds its settings as they were, however many stacks come up at once.
     """
-    logger = logging.getLogger("testcontainers.core.container")
-    before, level = testcontainers_config.ryuk_disabled, logger.level
-    testcontainers_config.ryuk_disabled = True
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        testcontainers_config.ryuk_disabled = before
-        logger.setLevel(level)
+
+    _lock = threading.Lock()
+    _off = 0
+    _before = False
+
+    @classmethod
+    @contextmanager
+    def off(cls) -> Iterator[None]:
+        """Keep it from being started meanwhile."""
+        with cls._lock:
+            if cls._off == 0:
+                cls._before, testcontainers_config.ryuk_disabled = testcontainers_config.ryuk_disabled, True
+            cls._off += 1
+        try:
+            yield
+        finally:
+            with cls._lock:
+                cls._off -= 1
+                if cls._off == 0:
+                    testcontainers_config.ryuk_disabled = cls._before
 
 
 def _port_was_taken(error: EngineError) -> bool:

@@ -21,7 +21,7 @@ from pytest_execgo.harness.settings import DEFAULT_BASE
 from pytest_execgo.plan.stack import Service
 
 if TYPE_CHECKING:
-    import docker
+    from pytest_execgo.core.engine.connection import EngineClient
 
 SERVICE_LABEL = "org.pytest-execgo.service"
 """On our images: which of the services they are."""
@@ -53,7 +53,7 @@ class Interpreter:
 
 
 def service_images(
-    client: docker.DockerClient,
+    client: EngineClient,
     base: str = DEFAULT_BASE,
     services: Iterable[Service] = tuple(Service),
     tell: Callable[[str], None] = lambda line: None,
@@ -78,12 +78,12 @@ def service_images(
     return images
 
 
-def _lacking(client: docker.DockerClient, images: dict[Service, str]) -> dict[Service, str]:
+def _lacking(client: EngineClient, images: dict[Service, str]) -> dict[Service, str]:
     return {service: image for service, image in images.items() if image_id(client, image) is None}
 
 
 def _build(
-    client: docker.DockerClient,
+    client: EngineClient,
     context: BuildContext,
     pins: tuple[str, ...],
     base: str,
@@ -98,7 +98,7 @@ def _build(
         build_image(client, image, whole, target=service)
 
 
-def _interpreter(client: docker.DockerClient, base: str) -> Interpreter:
+def _interpreter(client: EngineClient, base: str) -> Interpreter:
     python, machine, glibc = json.loads(run_once(client, base, ["python3", "-c", _LOOK], owner_labels()))
     found = Interpreter((python[0], python[1]), machine, glibc)
     if found.python < _OLDEST_PYTHON:

@@ -107,7 +107,8 @@ class CellChange(Document):
 class ComparisonTest(Document):
     """One test of whether two sweeps differ. `p_adjusted` is by Holm over all tests of the comparison.
 
-    `power` is the chance that such a test sees the difference `detectable` (in rate) at `alpha`, given how many pairs there were.
+    `power` is the chance that such a test sees the pass rate drop by `detectable`, given how many pairs there were, at the
+    strictest level of Holm's step: `alpha` divided by the number of tests. Null where there was nothing to lose.
     """
 
     what: str

@@ -9,9 +9,12 @@ import os
 import sys
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pytest_execgo.core.containment.orders import View
 from pytest_execgo.core.errors import SandboxError
+
+if TYPE_CHECKING:
+    from pytest_execgo.core.containment.orders import View
 
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store")
 _SETTINGS = (
@@ -52,18 +55,18 @@ def views(*, names_of_hosts: bool) -> list[View]:
     found: list[View] = []
     home = str(python_home())
     for path in (*_SYSTEM, home, *_SETTINGS, *(_NAMES_OF_HOSTS if names_of_hosts else ())):
-        if any(path == view.path or path.startswith(f"{view.path}/") for view in found):
+        if any(path == view["path"] or path.startswith(view["path"] + "/") for view in found):
             continue
         if os.path.islink(path) and path in _SYSTEM:  # noqa: PTH114 - looked at for every command
-            found.append(View(path, os.readlink(path)))  # noqa: PTH115
+            found.append({"path": path, "link": os.readlink(path)})  # noqa: PTH115
         elif os.path.exists(path):  # noqa: PTH110
-            found.append(View(path))
+            found.append({"path": path, "link": None})
     return found
 
 
 def readable(seen: list[View]) -> list[str]:
     """Return the same as paths that a command may open, where it sees the whole of the host: links lead to what is listed, too."""
-    return [view.path for view in seen if view.link is None] + [path for path in DEVICES if os.path.exists(path)]  # noqa: PTH110
+    return [view["path"] for view in seen if view["link"] is None] + [path for path in DEVICES if os.path.exists(path)]  # noqa: PTH110
 
 
 def texts(uid: int, *, names_of_hosts: bool) -> dict[str, str]:

@@ -13,7 +13,6 @@ import signal
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -126,8 +125,8 @@ class NativeConfinement:
             group = stack.enter_context(self._group(hierarchies, command))
             scratch = stack.enter_context(private_folder()) if rung is Rung.LANDLOCK else None
             start = ladder.prepare(rung, command, uid, controllers, scratch)
-            if start.orders.network == "proxy":
-                start, serve = _with_proxy(start, command, stack)
+            if start.orders["network"] == "proxy":
+                serve = _with_proxy(start, command, stack)
             else:
                 serve = _no_listener
             supervision = Supervision(
@@ -197,18 +196,18 @@ def _nothing(work: Path) -> ConfinedCommand:
 
 
 def _described(rung: Rung, start: ladder.Start, controllers: set[str], passed_over: dict[str, str]) -> dict[str, Any]:
-    orders, cores = start.orders, start.orders.processors
+    orders, cores = start.orders, start.orders["processors"]
     held = "control group"
     sized = "a file system of that size" if rung is not Rung.LANDLOCK else ""
     pinned = f"{cores} whole core{'s' if cores != 1 else ''}, and an rlimit for each process"
     return {
         "rung": str(rung),
-        "user": orders.uid if orders.uid is not None else os.getuid(),
+        "user": orders["uid"] if orders["uid"] is not None else os.getuid(),
         "processes": held if "pids" in controllers else "rlimit",
         "memory": held if "memory" in controllers else "rlimit, each process",
         "cpu": held if "cpu" in controllers else pinned,
         "disk": " and ".join(filter(None, (sized, "a watch" if start.watched else ""))),
-        "network": {"none": "none", "proxy": "the allowed hosts, by a proxy", "any": "any"}[orders.network],
+        "network": {"none": "none", "proxy": "the allowed hosts, by a proxy", "any": "any"}[orders["network"]],
         "passed_over": dict(passed_over),
     }
 
@@ -217,14 +216,13 @@ def _no_listener(listener: socket.socket) -> None:
     listener.close()
 
 
-def _with_proxy(
-    start: ladder.Start, command: ConfinedCommand, stack: contextlib.ExitStack
-) -> tuple[ladder.Start, Callable[[socket.socket], None]]:
+def _with_proxy(start: ladder.Start, command: ConfinedCommand, stack: contextlib.ExitStack) -> Callable[[socket.socket], None]:
+    """Have a proxy for the command, and its variables among the command's; return what takes its listener."""
     from pytest_execgo.sandbox.egress import EgressProxy, proxy_environment
 
     proxy = stack.enter_context(EgressProxy(command.hosts or ()))
-    env = {**start.orders.env, **proxy_environment(ladder.PROXY_PORT)}
-    return replace(start, orders=replace(start.orders, env=env)), proxy.serve
+    start.orders["env"].update(proxy_environment(ladder.PROXY_PORT))
+    return proxy.serve
 
 
 def _end(end: StageEnd, command: ConfinedCommand, group: control_groups.Group) -> ConfinedEnd:

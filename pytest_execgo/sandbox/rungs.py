@@ -8,22 +8,32 @@ import shutil
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from pytest_execgo.core.containment import syscall_filter
 from pytest_execgo.core.containment.ladder import Rung
-from pytest_execgo.core.containment.orders import Orders, Place, View
-from pytest_execgo.core.containment.room import DEVICE_LINKS, STAGE
+from pytest_execgo.core.containment.room import DEVICE_LINKS, OUTSIDE, STAGE
 from pytest_execgo.core.containment.work_copy import copy, give
 from pytest_execgo.core.errors import SandboxError
-from pytest_execgo.plan.confinement import ConfinedCommand
+from pytest_execgo.plan.confinement import ConfinedCommand, Mount
 from pytest_execgo.sandbox import host_view
 from pytest_execgo.sandbox.supervision import NotPossible
+
+if TYPE_CHECKING:
+    from pytest_execgo.core.containment.orders import Orders, Place, View
 
 PROXY_PORT = 3128
 """Where the egress proxy listens inside; the network there is the command's own, so it is always free."""
 _PACKAGES = Path(__file__).resolve().parents[2]
 _CODE = f"{STAGE}/code"
-_BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from pytest_execgo.core.containment.stage import main; main(int(sys.argv[2]))"
+_BOOT = """import sys
+package = type(sys)("pytest_execgo")
+package.__path__ = [sys.argv[1] + "/pytest_execgo"]
+sys.modules["pytest_execgo"] = package
+from pytest_execgo.core.containment.stage import main
+main(int(sys.argv[2]))
+"""
+"""What the stage's interpreter begins with: our package without what its own first module imports, which takes time."""
 _TAKEN = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix", "/etc", "/proc", "/dev", "/sys", STAGE)
 _OPEN_FILES = 4096
 
@@ -92,26 +102,27 @@ class _Orders:
     network: str
     views: list[View]
 
-    def make(self, cwd: str, env: dict[str, str], files: str | None, folders: list[Place], **more: list[str]) -> Orders:
+    def make(self, cwd: str, env: dict[str, str], files: str | None, folders: list[Place]) -> Orders:
         command = self.command
-        return Orders(
-            rung=str(self.rung),
-            argv=list(command.argv),
-            env=env,
-            cwd=cwd,
-            uid=self.uid,
-            views=self.views,
-            files=files,
-            folders=folders,
-            disk_bytes=command.disk_bytes,
-            network=self.network,
-            port=PROXY_PORT,
-            limits=self._limits(),
-            processors=None if "cpu" in self.groups else math.ceil(command.cpu_cores),
-            denied=self._denied(),
-            texts=host_view.texts(self.uid or os.getuid(), names_of_hosts=self.network == "any"),
-            **more,
-        )
+        return {
+            "rung": str(self.rung),
+            "argv": list(command.argv),
+            "env": env,
+            "cwd": cwd,
+            "uid": self.uid,
+            "views": self.views,
+            "files": files,
+            "folders": folders,
+            "disk_bytes": command.disk_bytes,
+            "network": self.network,
+            "port": PROXY_PORT,
+            "limits": self._limits(),
+            "processors": None if "cpu" in self.groups else math.ceil(command.cpu_cores),
+            "denied": self._denied(),
+            "texts": host_view.texts(self.uid or os.getuid(), names_of_hosts=self.network == "any"),
+            "readable": [],
+            "writable": [],
+        }
 
     def environment(self) -> dict[str, str]:
         return {"PATH": host_view.search_path(), **self.command.env}
@@ -151,16 +162,21 @@ def _stage(packages: str) -> list[str]:
     return [host_view.python(), "-I", "-S", "-c", _BOOT, packages]
 
 
+def _place(source: str, mount: Mount) -> Place:
+    return {"source": source, "target": mount.target, "writable": mount.writable}
+
+
 def _bubblewrap(orders: _Orders) -> tuple[list[str], Orders]:
     command = orders.command
     words = [_program("bwrap"), "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
     words += ["--hostname", "sandbox", "--die-with-parent", "--as-pid-1", "--cap-add", "ALL"]
     words += ["--unshare-net"] if orders.network != "any" else []
     words += ["--unshare-user"] if orders.uid is None else []
-    for parent in sorted({parent for view in orders.views for parent in PurePosixPath(view.path).parents[:-1]}):
+    for parent in sorted({parent for view in orders.views for parent in PurePosixPath(view["path"]).parents[:-1]}):
         words += ["--perms", "0755", "--dir", str(parent)]  # else they would be root's alone
     for view in orders.views:
-        words += ["--ro-bind", view.path, view.path] if view.link is None else ["--symlink", view.link, view.path]
+        path, link = view["path"], view["link"]
+        words += ["--ro-bind", path, path] if link is None else ["--symlink", link, path]
     words += ["--proc", "/proc", "--tmpfs", "/dev"]  # bwrap's own /dev has terminals, and costs the right to mount
     for device in host_view.DEVICES:
         words += ["--dev-bind", device, device]
@@ -172,7 +188,7 @@ def _bubblewrap(orders: _Orders) -> tuple[list[str], Orders]:
     for number, mount in enumerate(command.mounts):
         at = f"{STAGE}/folders/{number}"
         words += ["--bind", str(mount.source.resolve()), at]
-        folders.append(Place(at, mount.target, mount.writable))
+        folders.append(_place(at, mount))
     files = None
     if command.work is not None:
         files = f"{STAGE}/files"
@@ -183,8 +199,8 @@ def _bubblewrap(orders: _Orders) -> tuple[list[str], Orders]:
 
 def _namespace(orders: _Orders) -> tuple[list[str], Orders]:
     command = orders.command
-    folders = [Place(f"{STAGE}/outside{mount.source.resolve()}", mount.target, mount.writable) for mount in command.mounts]
-    files = None if command.work is None else f"{STAGE}/outside{command.work.resolve()}"
+    folders = [_place(f"{OUTSIDE}{mount.source.resolve()}", mount) for mount in command.mounts]
+    files = None if command.work is None else f"{OUTSIDE}{command.work.resolve()}"
     return _stage(str(_PACKAGES)), orders.make(command.cwd, orders.environment(), files, folders)
 
 
@@ -198,14 +214,10 @@ def _landlock(orders: _Orders, scratch: Path) -> Start:
             raise NotPossible(f"{mount.source} can only be mounted where it is, not at {mount.target}")
     elsewhere, room = _lay_down(orders, scratch)
     env = {name: _moved(value, elsewhere) for name, value in {"TMPDIR": "/tmp", **orders.environment()}.items()}  # noqa: S108
-    made = orders.make(
-        elsewhere.get(command.cwd, command.cwd),
-        env,
-        None,
-        [Place(mount.target, mount.target, mount.writable) for mount in command.mounts],
-        readable=host_view.readable(orders.views) + [mount.target for mount in command.mounts if not mount.writable],
-        writable=[*elsewhere.values(), *(mount.target for mount in command.mounts if mount.writable), *host_view.DEVICES],
-    )
+    folders = [_place(mount.target, mount) for mount in command.mounts]
+    made = orders.make(elsewhere.get(command.cwd, command.cwd), env, None, folders)
+    made["readable"] = host_view.readable(orders.views) + [mount.target for mount in command.mounts if not mount.writable]
+    made["writable"] = [*elsewhere.values(), *(mount.target for mount in command.mounts if mount.writable), *host_view.DEVICES]
     watched = [Path(path) for path in elsewhere.values()] + [mount.source for mount in command.mounts if mount.writable]
     return Start(_stage(str(_PACKAGES)), made, tuple(watched), room)
 

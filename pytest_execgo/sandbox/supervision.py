@@ -109,6 +109,8 @@ class Supervision:
         self.end()
         if cut is None and watch is not None and watch.exceeded():  # it was quicker than the last look
             cut = "disk"
+        if ended[:1] == ("failed",):
+            raise SandboxError("sandbox_broke", f"the command could not begin: {' '.join(ended[1:])}")
         if ended[:1] == ("launch",):
             raise LaunchFailed(int(ended[1]), os.strerror(int(ended[1])))
         out, err = self._streams.stdout, self._streams.stderr

@@ -128,7 +128,7 @@ class Settings:
             raise UsageError(
                 "option_conflict", f"--execgo-bin does not go with backend {self.backend!r}", "add --execgo-backend native"
             )
-        for option, image in (("image", self.image), ("runtime-image", self.runtime_image), ("base-image", self.base_image)):
+        for option, image in (("image", self.image), ("runtime-image", self.runtime_image)):
             if image is not None and self.backend != "containers":
                 said = f"--execgo-{option} does not go with backend {self.backend!r}"
                 raise UsageError("option_conflict", said, "add --execgo-backend containers")

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from pytest_execgo.reporting.page import build
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -188,6 +192,17 @@ def test_artifacts_are_linked_from_where_the_page_is(watched: Watched, report: R
     page.wait_for_selector("#cell-title")
 
 
+def test_a_page_elsewhere_links_runs_in_a_folder_of_any_name(watched: Watched, report: Report, tmp_path: Path) -> None:
+    out, place = tmp_path / "runs #2 %41 ?x=<b>", tmp_path / "pages"
+    shutil.copytree(report.file.parent, out)
+    place.mkdir()
+    (place / "page.html").write_text(build(report.summary, out, place=place), "utf-8")
+    page = watched.open(place / "page.html", report.cell("crewai", "none"))
+    page.locator("#artifacts a", has_text="plan.json").click()
+    page.wait_for_url("**/plan.json")
+    assert json.loads(page.inner_text("body"))["plan_id"] == "relay-reference"
+
+
 def test_the_command_to_run_the_cell_again_is_there_to_copy(watched: Watched, report: Report) -> None:
     page = opened(watched, report)
     command = "pytest --execgo-matrix --execgo-cell=relay:langgraph:replay:runtime_restart:0"
@@ -245,9 +260,16 @@ def test_a_filter_that_was_set_later_stays_when_a_cell_is_opened(watched: Watche
 
 def test_a_cell_prints_with_all_that_is_folded(watched: Watched, report: Report) -> None:
     page = opened(watched, report)
-    assert page.pdf().startswith(b"%PDF")
-    assert page.locator("#events tbody tr").count() > 20
+    at_once = "dispatchEvent(new Event('beforeprint')), document.querySelectorAll('#events tbody tr').length"
+    assert page.evaluate(at_once) > 20  # what comes after that event is too late for the paper
     assert page.locator("main details:not([open])").count() == 0
+    assert page.pdf().startswith(b"%PDF")
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": 700, "height": 900})
+    wide = (
+        "[...document.querySelectorAll('.timeline, .graph')].filter((one) => one.getBoundingClientRect().right > innerWidth).length"
+    )
+    assert page.evaluate(wide) == 0
 
 
 @pytest.mark.parametrize(("width", "scheme", "locale"), [(400, "dark", "zh-CN"), (400, "light", "en-US"), (1280, "dark", "en-US")])

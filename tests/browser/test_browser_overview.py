@@ -231,3 +231,9 @@ def test_at_400_pixels_nothing_has_to_be_scrolled_sideways(watched: Watched, rep
     assert box is not None
     assert box["x"] >= 0
     assert box["x"] + box["width"] <= 400
+
+
+def test_at_400_pixels_three_frameworks_stand_side_by_side(watched: Watched, wide_report: Report) -> None:
+    page = watched.open(wide_report.file, width=400)
+    assert page.evaluate("document.documentElement.scrollWidth") == 400
+    assert page.evaluate("[...document.querySelectorAll('.grid-place')].every((one) => one.scrollWidth <= one.clientWidth)")

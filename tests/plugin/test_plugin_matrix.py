@@ -248,3 +248,34 @@ def test_two_runs_at_once_in_one_folder_lose_nothing(project: Any) -> None:
     assert len(project.results()) == 2
     assert len(list((project.path / "var/runs/sweeps").glob("*/benchmark-summary.json"))) == 2
     assert project.summary()["totals"]["passed"] == 1
+
+
+def test_skips_and_failures_lead_to_the_scenario(project: Any) -> None:
+    text = (project.path / "scenarios/hello/scenario.yaml").read_text().replace("seed: 7", "seed: 7\nallowed_chaos: []")
+    project.scenario("hello", text=text)
+    project.scenario("bad", verifier="from pytest_execgo import Verdict\n\n\ndef verify(context):\n    return Verdict.of(['no'])\n")
+    result = project.pytester.runpytest_subprocess(
+        "--execgo-matrix", "--execgo-cell=hello:langgraph:replay:kernel_crash:0,bad:langgraph:replay:none:0", "-rfs"
+    )
+    result.assert_outcomes(failed=1, skipped=1)
+    result.stdout.fnmatch_lines(["*_ bad[[]langgraph-replay-none-0[]] _*", "no", "cell  *"])
+    summary = result.outlines[result.outlines.index(next(line for line in result.outlines if "short test summary" in line)) :]
+    assert summary[1] == "FAILED scenarios/bad/scenario.yaml::test_plan[langgraph-replay-none-0] - no"
+    assert summary[2].startswith("SKIPPED [1] scenarios/hello/scenario.yaml: scenario 'hello' does not allow chaos profile")
+
+
+def test_a_skip_while_it_runs_leads_to_the_test(project: Any) -> None:
+    project.pytester.makeconftest(
+        """
+        import pytest
+        from pytest_execgo.wiring.sweep import Sweep
+        from pytest_execgo.wiring.unrun import not_run
+
+        @pytest.fixture(autouse=True)
+        def unrunnable(monkeypatch):
+            monkeypatch.setattr(Sweep, "run", lambda self, cell: not_run(cell, "skipped", "not here"))
+        """
+    )
+    result = project.run("-rs", "-p", "no:xdist")
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines(["SKIPPED [[]1[]] scenarios/hello/scenario.yaml:1: not here"])

@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import termios
+from collections.abc import Mapping
 from typing import Any
 
 import pyte
@@ -19,12 +20,15 @@ DRAWN = re.compile(rb"\r\nexecgo (\d+)/(\d+)")
 SUICIDE = "import os\n\n\ndef verify(context):\n    os.kill(os.getpid(), 9)\n"
 
 
-def on_terminal(project: Any, *arguments: str, columns: int = 80, **variables: str) -> bytes:
+def on_terminal(project: Any, *arguments: str, columns: int = 80, variables: Mapping[str, str] | None = None) -> bytes:
     """Run a sweep of `project` on a terminal of its own and return all that was written to it."""
     outer, inner = pty.openpty()
     fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     colours = {"NO_COLOR", "FORCE_COLOR", "PY_COLORS", "CI", "BUILD_NUMBER", "COLUMNS", "LINES"}
-    environment = {name: value for name, value in os.environ.items() if name not in colours} | {"TERM": "xterm"} | variables
+    environment = {name: value for name, value in os.environ.items() if name not in colours} | {
+        "TERM": "xterm",
+        **(variables or {}),
+    }
     command = [sys.executable, "-m", "pytest", "--execgo-matrix", "-p", "no:cacheprovider", "-p", "no:schemathesis", *arguments]
     process = subprocess.Popen(command, cwd=project.path, stdin=inner, stdout=inner, stderr=inner, env=environment)
     os.close(inner)
@@ -118,7 +122,7 @@ def test_where_it_would_be_in_the_way_there_is_none(project: Any, arguments: lis
     text = (project.path / "scenarios/hello/scenario.yaml").read_text().replace("seed: 7", "seed: 7\nallowed_chaos: []")
     project.scenario("hello", text=text)
     always = ["--execgo-framework=langgraph", "--execgo-chaos=kernel_crash", "-p", "no:xdist"]
-    written = on_terminal(project, *always, *arguments, **variables)
+    written = on_terminal(project, *always, *arguments, variables=variables)
     assert b"1 skipped" in written
     assert (b"execgo 0/1" in written) is (not arguments and not variables)
 

@@ -60,7 +60,7 @@ if TYPE_CHECKING:
 
 def written(orders: Orders) -> bytes:
     """Return orders as they are sent."""
-    content = marshal.dumps(orders)
+    content = marshal.dumps(orders)  # type: ignore[arg-type]
     return b"%d\n" % len(content) + content
 
 

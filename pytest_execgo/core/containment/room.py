@@ -76,7 +76,7 @@ def furnish(orders: Orders) -> None:
     os.mkdir(disk)  # noqa: PTH102
     size = orders["disk_bytes"]
     files = max(_LEAST_FILES, size // _BYTES_A_FILE)
-    mount("tmpfs", disk, "tmpfs", _NOSUID | _NODEV, f"mode=711,size={orders['disk_bytes']},nr_inodes={files}")
+    mount("tmpfs", disk, "tmpfs", _NOSUID | _NODEV, f"mode=711,size={size},nr_inodes={files}")
     places = {"tmp": "/tmp", "shm": "/dev/shm"}  # noqa: S108
     if orders["files"] is not None:
         places["work"] = orders["cwd"]

@@ -1,16 +1,16 @@
 """Confines a command from within: the process between the one that wants it confined and the command itself.
 
-Started in namespaces by `bwrap`, or plainly where it makes them itself or Landlock is to do, with a channel (`orders`). It makes the
-place and forks the command's process, which gives up all that it may, proves that, waits for `go` and becomes the command. The
-stage remains as the command's init: it reaps, tells the end, and takes everything with it when it ends.
+Started in namespaces by `bwrap`, or plainly where it makes them itself or Landlock is to do, with a channel (`orders`). It
+makes the place and forks the command's process, which gives up all that it may, proves that, waits for `go` and becomes the
+command. The stage remains as the command's init: it reaps, tells the end, and takes everything with it when it ends.
 
-Linux, standard library only, by a bare interpreter. Each command waits for it, so it imports what is quickly there: `_signal` and
-`_socket` are what `signal` and `socket` are made of, and take a tenth of their time.
+Linux, standard library only, by a bare interpreter. Each command waits for it, so it imports what is quickly there: `_signal`
+and `_socket` are what `signal` and `socket` are made of, and take a tenth of their time.
 """
 
 from __future__ import annotations
 
-import _signal
+import _signal  # type: ignore[import-not-found]
 import _socket
 import errno
 import os
@@ -145,20 +145,24 @@ def _become(channel: int, orders: Orders) -> NoReturn:
             for heard_by_commands in (_signal.SIGINT, _signal.SIGPIPE, _signal.SIGXFSZ):
                 _signal.signal(heard_by_commands, _signal.SIG_DFL)
             _exec(channel, orders)
-    except (OSError, NotConfined, ValueError, MemoryError) as error:
+    except BaseException as error:  # whatever it is, it must not look like the command's own end
         tell(channel, "failed", _words(error))
     os._exit(_FAILED)
 
 
 def _exec(channel: int, orders: Orders) -> None:
-    number = errno.ENOMEM
-    try:
-        privileges.limit(orders["limits"])
-        os.execvpe(orders["argv"][0], orders["argv"], orders["env"])  # noqa: S606 - becoming the command is the purpose
-    except OSError as error:
-        number = error.errno or errno.EINVAL
-    except MemoryError:
-        pass
+    """Become the program, looked for as a shell does; nothing may be imported any more, since it may not be there to be read."""
+    program, number = orders["argv"][0], errno.ENOENT
+    folders = orders["env"].get("PATH", "/usr/bin:/bin").split(":") if "/" not in program else ["."]
+    privileges.limit(orders["limits"])
+    for folder in folders:
+        try:
+            os.execve(f"{folder}/{program}" if folder != "." else program, orders["argv"], orders["env"])  # noqa: S606
+        except MemoryError:
+            number = errno.ENOMEM
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR):
+                number = error.errno or errno.EINVAL
     tell(channel, "launch", number)
     os._exit(127)
 

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 from pytest_execgo.core.engine.ownership import OWNER_LABEL, alive, owner_labels
 
 if TYPE_CHECKING:
-    import docker
+    from pytest_execgo.core.engine.connection import EngineClient
 
 _REMOVAL_TIMEOUT = 10.0  # seconds in which somebody else who is removing the same thing must have done so
 
 
-def remove_leftovers(client: docker.DockerClient) -> list[str]:
+def remove_leftovers(client: EngineClient) -> list[str]:
     """Remove containers and networks of owners that are dead, and return the names of what is gone.
 
     What a guard is just removing is waited for. A network that somebody else has put a container into stays.
@@ -28,7 +28,7 @@ def remove_leftovers(client: docker.DockerClient) -> list[str]:
     return _remove(client, OWNER_LABEL, lambda labels: not alive(labels))
 
 
-def remove_labelled(client: docker.DockerClient, label: str, value: str) -> list[str]:
+def remove_labelled(client: EngineClient, label: str, value: str) -> list[str]:
     """Remove all containers and networks that carry a label with this value, and return the names of what is gone."""
     return _remove(client, f"{label}={value}", lambda labels: True)
 
@@ -70,7 +70,7 @@ class Guard:
             return guard
 
 
-def _remove(client: docker.DockerClient, label: str, wanted: Callable[[Mapping[str, str]], bool]) -> list[str]:
+def _remove(client: EngineClient, label: str, wanted: Callable[[Mapping[str, str]], bool]) -> list[str]:
     """Remove containers first, since a network that is in use can't be."""
     api = client.api
     found: list[tuple[str, Callable[[], object]]] = []

@@ -9,13 +9,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
 
 from pytest_execgo.core.errors import MissingDependency, StackError
 
 if TYPE_CHECKING:
     import docker
+
+    EngineClient: TypeAlias = docker.DockerClient
 
 _PATIENCE = 60
 """Seconds that an engine which has answered once may take for any other answer."""
@@ -67,7 +69,7 @@ _known: dict[tuple[int, str], Any] = {}
 """What was found out: a client or an `EngineMissing`, by process (a fork must not share sockets) and address."""
 
 
-def connect(timeout: float = 3.0) -> docker.DockerClient:
+def connect(timeout: float = 3.0) -> EngineClient:
     """Return this process's client of the engine; `EngineMissing` when none answers within `timeout` seconds.
 
     Asks the engine that DOCKER_HOST names, else that of Docker's current context, else the usual socket. Either result is
@@ -84,7 +86,7 @@ def connect(timeout: float = 3.0) -> docker.DockerClient:
     return found
 
 
-def new_client(timeout: float | None = _PATIENCE) -> docker.DockerClient:
+def new_client(timeout: float | None = _PATIENCE) -> EngineClient:
     """Return a client of one's own, to be closed; `timeout` (seconds) bounds each answer, None waits for ever, as streams must."""
     import docker
 

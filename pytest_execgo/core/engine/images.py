@@ -13,7 +13,7 @@ from pytest_execgo.core.engine.connection import explain
 from pytest_execgo.core.errors import ExecGoError
 
 if TYPE_CHECKING:
-    import docker
+    from pytest_execgo.core.engine.connection import EngineClient
 
 _LAST_LINES = 20
 
@@ -54,7 +54,7 @@ class BuildContext:
         return buffer.getvalue()
 
 
-def image_id(client: docker.DockerClient, reference: str) -> str | None:
+def image_id(client: EngineClient, reference: str) -> str | None:
     """Return the id of an image that the engine has; None when it has none of that name."""
     import docker
 
@@ -64,12 +64,12 @@ def image_id(client: docker.DockerClient, reference: str) -> str | None:
         return None
 
 
-def image_bytes(client: docker.DockerClient, reference: str) -> int:
+def image_bytes(client: EngineClient, reference: str) -> int:
     """Return the size of an image that the engine has, with all of its layers."""
     return int(client.api.inspect_image(reference)["Size"])
 
 
-def pull_image(client: docker.DockerClient, reference: str) -> None:
+def pull_image(client: EngineClient, reference: str) -> None:
     """Have the engine fetch an image that it lacks; `ImageError` says why it can't."""
     import docker
 
@@ -86,7 +86,7 @@ def pull_image(client: docker.DockerClient, reference: str) -> None:
         ) from error
 
 
-def build_image(client: docker.DockerClient, reference: str, context: BuildContext, *, target: str | None = None) -> None:
+def build_image(client: EngineClient, reference: str, context: BuildContext, *, target: str | None = None) -> None:
     """Build `target` of the context's Dockerfile and name it `reference`; `ImageError` with the end of the build's output.
 
     The engine's own builder is used, which caches layers but knows no `RUN --mount` and no `# syntax`. Steps have no network.
@@ -116,7 +116,7 @@ def build_image(client: docker.DockerClient, reference: str, context: BuildConte
         raise _failed(reference, "the engine built nothing", said)
 
 
-def run_once(client: docker.DockerClient, reference: str, command: list[str], labels: Mapping[str, str]) -> str:
+def run_once(client: EngineClient, reference: str, command: list[str], labels: Mapping[str, str]) -> str:
     """Run a short command in an image, as nobody and without a network, and return what it prints; `ImageError` if it fails."""
     import docker
 

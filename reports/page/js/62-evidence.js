@@ -195,7 +195,7 @@ function eventsSection(course, view) {
       course.events.map((event) =>
         h(
           'tr',
-          { class: event.s ? 'odd' : null },
+          { class: event.s && lookOf(event.s) === 'failed' ? 'odd' : null },
           h('td', { class: 'tight' }, view.eventButton(event.q)),
           h('td', { class: 'number' }, offset(event.t)),
           h('td', { class: 'tight' }, h('code', {}, event.k)),

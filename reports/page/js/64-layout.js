@@ -1,6 +1,6 @@
 // Where the tasks of a plan stand: each stage is a band, in it a task stands right of all that it waits for.
 
-const BOX = { height: 42, least: 128, most: 200, across: 34, down: 12, band: 30, margin: 14 };
+const BOX = { height: 42, least: 140, most: 200, across: 34, down: 12, band: 30, margin: 14 };
 
 function planLayout(plan) {
   const nodes = new Map(); // task id -> its box; ids are unique in a plan

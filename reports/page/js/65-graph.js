@@ -2,7 +2,7 @@
 
 function planSection(plan, course) {
   const layout = planLayout(plan);
-  const told = h('div', { class: 'told', role: 'status', 'aria-live': 'polite' }, h('p', { class: 'muted' }, t('plan.hint')));
+  const told = h('div', { class: 'told', role: 'status', 'aria-live': 'polite' }, h('p', { class: 'muted hint' }, t('plan.hint')));
   const counts = counted('tasks.count', layout.nodes.length + plan.left_out);
   return section(
     'plan',

@@ -26,7 +26,7 @@ function timelineView(course, detail) {
   view.told = h(
     'div',
     { class: 'told', role: 'status', 'aria-live': 'polite' },
-    h('p', { class: 'muted', id: 'timeline-hint' }, t('timeline.hint')),
+    h('p', { class: 'muted hint', id: 'timeline-hint' }, t('timeline.hint')),
   );
   const button = (text, key, act) =>
     h('button', { type: 'button', class: 'plain', 'aria-label': t(key), title: t(key), on: { click: act } }, text);

@@ -80,10 +80,12 @@ function onClick(event) {
 
 // On paper there is no scrolling: everything that waits to be seen is drawn.
 function beforePrint() {
-  if (showing !== 'overview') {
-    for (const folded of document.querySelectorAll('main details')) folded.open = true;
-    return;
+  for (const folded of document.querySelectorAll('main details:not(.axis)')) {
+    folded.open = true;
+    folded.dispatchEvent(new Event('toggle')); // the browser's own comes when the paper is out
   }
+  for (const more of document.querySelectorAll('.scroll + button')) more.click();
+  if (showing !== 'overview') return;
   panels.forEach(fill);
   moreRows(listed.length);
 }

@@ -1,4 +1,4 @@
-"""Every mode of sandbox that the one suite is run against: a line of `MODES` each. What can't be had here is skipped, and says why."""
+"""Every mode of sandbox that the one suite is run against, a line of `MODES` each; what can't be had here is skipped."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from pytest_execgo.core.containment.ladder import Rung
-from pytest_execgo.plan.confinement import ConfinedCommand, ConfinedEnd, Confinement
+from pytest_execgo.plan.confinement import ConfinedCommand, ConfinedEnd, Confinement, SandboxMode
 from pytest_execgo.sandbox.docker import DockerConfinement
 from pytest_execgo.sandbox.native import NativeConfinement
 from pytest_execgo.sandbox.wasm import WasmConfinement
@@ -45,7 +45,7 @@ class Mode:
 class OtherUser:
     """Mode native as another, ordinary user has it: in a process of that user, without control groups."""
 
-    mode = "native"
+    mode: SandboxMode = "native"
 
     def __init__(self, rung: Rung) -> None:
         self._rung = rung
@@ -101,7 +101,6 @@ _ROOTS = "Landlock can't show root's folders as another user's"
 _HOSTS = "Landlock has no network of its own in which only some hosts are"
 
 
-
 def _docker(request: pytest.FixtureRequest) -> Confinement:
     return DockerConfinement(request.getfixturevalue("base_image"))
 
@@ -113,15 +112,23 @@ def _wasm(request: pytest.FixtureRequest) -> Confinement:
     return WasmConfinement({"python": Path(interpreter)})
 
 
+_NATIVE = "EXECGO_TEST_SANDBOX"
 _NO_PROCESSES = "a module of mode wasm has no processes and no signals"
 _NOT_THERE = "the Python of mode wasm has no such module"
 
 MODES: dict[str, Mode] = {
-    "bubblewrap": Mode(_native(Rung.BUBBLEWRAP)),
-    "namespace": Mode(_native(Rung.NAMESPACE)),
+    "bubblewrap": Mode(_native(Rung.BUBBLEWRAP), required=_NATIVE),
+    "namespace": Mode(_native(Rung.NAMESPACE), required=_NATIVE),
     "landlock": Mode(
         _native(Rung.LANDLOCK),
-        cannot={"mount_elsewhere": _ELSEWHERE, "hosts": _HOSTS, "mount": _ROOTS, "mount_for_writing": _ROOTS, "mounted_disk": _ROOTS},
+        cannot={
+            "mount_elsewhere": _ELSEWHERE,
+            "hosts": _HOSTS,
+            "mount": _ROOTS,
+            "mount_for_writing": _ROOTS,
+            "mounted_disk": _ROOTS,
+        },
+        required=_NATIVE,
     ),
     "bubblewrap-rlimits": Mode(_native(Rung.BUBBLEWRAP, groups=False), cannot={"memory_together": _ONE_BY_ONE}),
     "bubblewrap-user": Mode(lambda _: OtherUser(Rung.BUBBLEWRAP), cannot={"memory_together": _ONE_BY_ONE}),
@@ -192,8 +199,9 @@ class Box:
 
     def own(self, *paths: Path) -> None:
         """Make files the caller's own."""
-        for path in paths if isinstance(self.confinement, OtherUser) else ():
-            os.chown(path, NOBODY, NOBODY)
+        if isinstance(self.confinement, OtherUser):
+            for path in paths:
+                os.chown(path, NOBODY, NOBODY)
 
     def target(self, folder: Path, name: str) -> str:
         """Return where a folder is to be mounted: elsewhere, if the mode can do that."""
@@ -227,5 +235,3 @@ def _clean_up() -> Iterator[None]:
         if problem is None:
             confinement.cleanup()
     _made.clear()
-
-

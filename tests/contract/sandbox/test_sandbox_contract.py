@@ -52,7 +52,9 @@ def test_input_that_is_not_taken_is_no_matter(box: Any) -> None:
 
 def test_its_environment_is_what_it_was_given(box: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CANARY_OF_THE_CALLER", "sings")
-    seen = json.loads(text(box.run("import json, os; print(json.dumps(dict(os.environ)))", env={"GIVEN": "a=b c", "TMPDIR": "/tmp"})))
+    seen = json.loads(
+        text(box.run("import json, os; print(json.dumps(dict(os.environ)))", env={"GIVEN": "a=b c", "TMPDIR": "/tmp"}))
+    )
     assert seen["GIVEN"] == "a=b c"
     assert not {"CANARY_OF_THE_CALLER", "PYTHONPATH", "PYTEST_CURRENT_TEST"} & seen.keys()
 
@@ -105,8 +107,9 @@ def test_a_folder_is_mounted_for_reading(box: Any) -> None:
     target = box.target(folder, "data")
     code = """
 import os, sys
-print(open(f"{sys.argv[1]}/input").read())
-for change in (lambda: open(f"{sys.argv[1]}/input", "w"), lambda: open(f"{sys.argv[1]}/new", "w"), lambda: os.remove(f"{sys.argv[1]}/input")):
+old, new = f"{sys.argv[1]}/input", f"{sys.argv[1]}/new"
+print(open(old).read())
+for change in (lambda: open(old, "w"), lambda: open(new, "w"), lambda: os.remove(old)):
     try:
         change()
         print("changed")
@@ -123,7 +126,9 @@ def test_a_folder_is_mounted_for_writing_and_keeps_what_was_written(box: Any) ->
     box.needs("mount_for_writing")
     folder = box.shared("results")
     target = box.target(folder, "results")
-    end = box.run("import sys; open(f'{sys.argv[1]}/out', 'w').write('made')", target, mounts=(Mount(folder, target, writable=True),))
+    end = box.run(
+        "import sys; open(f'{sys.argv[1]}/out', 'w').write('made')", target, mounts=(Mount(folder, target, writable=True),)
+    )
     assert text(end) == ""
     assert (folder / "out").read_text() == "made"
     assert (folder / "out").stat().st_uid == folder.stat().st_uid

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import json
+import os
 import select
 import socket
 import subprocess
@@ -253,6 +254,23 @@ def test_a_service_that_runs_out_of_memory_is_said_to_have_and_comes_back(make: 
     assert "ran out" not in stack.describe_failure(KERNEL)
 
 
+def test_a_service_whose_port_is_taken_meanwhile_can_be_brought_back_later(make: MakeStack) -> None:
+    stack = make()
+    endpoints = stack.up()
+    stack.kill(FIXTURES)
+    with socket.socket() as taker:
+        taker.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taker.bind(("127.0.0.1", int(endpoints.fixtures.rpartition(":")[2])))
+        taker.listen()
+        with pytest.raises(StackError, match="the container engine can't start the fixtures"):
+            stack.restart(FIXTURES)
+        now = stack.status()[2]
+        assert (now.running, now.pid) == (False, None)
+        assert "it could not be started" in stack.describe_failure(FIXTURES)
+    assert stack.revive(FIXTURES)
+    assert call(endpoints, f"{endpoints.fixtures}/health")
+
+
 def test_bounds_reach_the_engine_and_are_lifted(engine: Any, make: MakeStack) -> None:
     stack = make()
     stack.up()
@@ -346,6 +364,28 @@ def test_a_strict_kernel_keeps_to_its_folders(make: MakeStack, tmp_path: Path) -
     assert write("inside", tmp_path / "out" / "workspace" / "file") == "success"
     assert (tmp_path / "out" / "workspace" / "file").read_text() == "x"
     assert write("outside", tmp_path / "elsewhere") == "failed"
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can stand in for another; for others every test here is this one")
+def test_what_services_write_belongs_to_a_caller_who_is_not_root(
+    make: MakeStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user, out = 12_345, tmp_path / "out"
+    out.mkdir()
+    os.chown(out, user, user)
+    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):  # which pytest made for root alone
+        folder.chmod(0o711)
+    monkeypatch.setattr("pytest_execgo.harness.containers.caller", lambda rootless: f"{user}:{user}")
+    stack = make("out/stack", settings={"file_roots": (out,)})
+    stack.folder.mkdir()
+    os.chown(stack.folder, user, user)
+    endpoints = stack.up()
+    script = f"id -u > {out}/script; cat {out}/script"
+    execution = {"kind": "command", "program": "sh", "args": ["-c", f"id -u | tee {out}/command"]}
+    assert finished(endpoints, {"id": "s", "type": "shell", "params": {"script": script}})["result"]["stdout"] == f"{user}\n"
+    assert finished(endpoints, {"id": "c", "type": "runtime", "input": {"execution": execution}})["status"] == "success"
+    assert (out / "command").read_text() == f"{user}\n"
+    assert {path.stat().st_uid for path in (out / "script", out / "command", stack.folder / "kernel-history.jsonl")} == {user}
 
 
 def test_the_scripted_model_knows_the_projects_own_scenarios(make: MakeStack, tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
-"""What docs/scenarios.md shows, works: its scenario, its framework, its hooks, its chaos profile, its tables."""
+"""What docs/scenarios.md and docs/verifiers.md show, works: scenarios, framework, hooks, chaos profile, tables."""
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -15,12 +16,14 @@ from pytest_execgo.plan.scenario import ScenarioSpec
 from pytest_execgo.plan.tool_inputs import TOOL_INPUTS
 from pytest_execgo.plan.verdict import TaskOutcome, VerifierContext
 
-PAGE = (Path(__file__).parents[3] / "docs/scenarios.md").read_text()
+DOCS = Path(__file__).parents[3] / "docs"
+SCENARIOS, VERIFIERS = (DOCS / "scenarios.md").read_text(), (DOCS / "verifiers.md").read_text()
+PAGE = SCENARIOS + VERIFIERS
 
 
 def blocks(language: str) -> list[str]:
-    """Return the page's code blocks of one language, in order."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.S | re.M)
+    """Return the code blocks of one language on the page about scenarios, in order."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", SCENARIOS, re.S | re.M)
 
 
 @pytest.fixture
@@ -69,7 +72,34 @@ def test_the_framework_only_replays_and_its_run_gets_over_a_crash(project: Path)
     assert "1 passed" in run_pytest(project, "--execgo-framework=mine", "--execgo-chaos=kernel_crash")
 
 
-def test_every_field_is_on_the_page() -> None:
+@pytest.fixture
+def notice(tmp_path: Path) -> Path:
+    """A project with the scenario of the page about verifiers."""
+    for file, block in re.findall(r"^`([\w/.]+)`:\n\n```\w+\n(.*?)^```$", VERIFIERS, re.S | re.M):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text(block)
+    return tmp_path
+
+
+def test_the_verifiers_example_passes_also_when_an_answer_is_lost(notice: Path) -> None:
+    assert "2 passed" in run_pytest(notice, "--execgo-framework=langgraph", "--execgo-chaos=none,fixture_drop")
+
+
+def test_the_verifiers_example_sees_a_wrong_order_and_a_wrong_effect(notice: Path) -> None:
+    plan = notice / "scenarios/notice/reference_plan.json"
+    document = json.loads(plan.read_text())
+    document["stages"].reverse()
+    task = document["stages"][0]["task_graph"]["tasks"][0]
+    task["params"]["body"] = '{"kind": "notice", "payload": "Nothing is well."}'
+    del document["stages"][0]["bindings"]
+    plan.write_text(json.dumps(document))
+    out = run_pytest(notice, "--execgo-framework=langgraph")
+    assert "1 failed" in out
+    assert re.search(r"published [\d.]+ ms before the check had ended", out)
+    assert "the sink has [{'kind': 'notice', 'payload': 'Nothing is well.'}]" in out
+
+
+def test_every_field_is_on_the_pages() -> None:
     fields = [*ScenarioSpec.model_fields, *BenchmarkResult.model_fields, *TOOL_INPUTS]
     fields += [*TaskOutcome.__dataclass_fields__, *VerifierContext.__dataclass_fields__]
     for tool, model in TOOL_INPUTS.items():

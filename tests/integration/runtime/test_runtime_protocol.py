@@ -172,7 +172,7 @@ def test_the_service_describes_itself(runtime: httpx.Client) -> None:
     assert info["protocol"] == "v1"
     assert info["boot_id"]
     kinds = runtime.get("/api/v1/runtime/capabilities").json()["execution_kinds"]
-    assert kinds == ["command", "script", "emit", "sleep", "fail"]
+    assert kinds == ["command", "script", "code", "emit", "sleep", "fail"]
     config = runtime.get("/api/v1/runtime/config").json()
     assert (config["max_concurrency"], config["queue_limit"], config["max_wait_ms"]) == (12, 1000, 30_000)
     assert config["default_limits"]["wall_time_ms"] == 300_000

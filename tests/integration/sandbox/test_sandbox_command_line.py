@@ -29,11 +29,23 @@ def _needs_native() -> None:
 
 
 @pytest.fixture
-def execute(tmp_path: Path) -> Callable[..., "subprocess.CompletedProcess[bytes]"]:
+def execute(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[bytes]]:
     """Run `exec` in a folder, with options before the command."""
 
     def call(*command: str, options: tuple[str, ...] = (), stdin: bytes = b"", **more: Any) -> subprocess.CompletedProcess[bytes]:
-        words = [*SANDBOX, "exec", "--mode", "native", "--mount", f"{tmp_path}:rw", "--cwd", str(tmp_path), *options, "--", *command]
+        words = [
+            *SANDBOX,
+            "exec",
+            "--mode",
+            "native",
+            "--mount",
+            f"{tmp_path}:rw",
+            "--cwd",
+            str(tmp_path),
+            *options,
+            "--",
+            *command,
+        ]
         return subprocess.run(words, input=stdin, capture_output=True, check=False, timeout=120, **more)
 
     return call
@@ -167,7 +179,13 @@ def test_a_document_is_run_and_answered() -> None:
     request = {"id": "r1", "language": "python", "code": "import sys; print(sys.stdin.read()); sys.exit(4)", "stdin": "in"}
     code, answer = run({"request": request, "config": {"mode": "native"}}, "--enable-native")
     assert code == 0
-    assert (answer["id"], answer["success"], answer["exit_code"], answer["stdout"], answer["error"]) == ("r1", False, 4, "in\n", None)
+    assert (answer["id"], answer["success"], answer["exit_code"], answer["stdout"], answer["error"]) == (
+        "r1",
+        False,
+        4,
+        "in\n",
+        None,
+    )
     assert answer["isolation"]["mode"] == "native"
 
 

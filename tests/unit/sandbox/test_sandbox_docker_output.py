@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import socket
 import struct
+import time
 from itertools import pairwise
+from typing import cast
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_execgo.sandbox.disk_watch import DiskWatch
 from pytest_execgo.sandbox.docker_output import AttachedOutput
 
 FRAMES = st.lists(st.tuples(st.sampled_from([1, 2]), st.binary(max_size=50)), max_size=20)
@@ -34,3 +39,32 @@ def test_each_stream_is_bounded() -> None:
     assert output.stdout.content() == b"o" * 700 + b"O" * 200
     assert len(output.stderr.content()) <= 1000
     assert output.truncated
+
+
+class Ended:
+    """A connection whose other end is closed."""
+
+    def settimeout(self, seconds: float) -> None:
+        assert seconds > 0
+
+    def recv(self, size: int) -> bytes:
+        return b""
+
+
+class Watch:
+    """A watch that has not looked yet."""
+
+    def __init__(self, too_much: bool) -> None:
+        self.next = time.monotonic() + 60
+        self.too_much = too_much
+
+    def exceeded(self) -> bool:
+        return self.too_much
+
+
+@pytest.mark.parametrize("too_much", [False, True])
+def test_what_was_written_between_two_looks_counts_at_the_end(too_much: bool) -> None:
+    output, deadline = AttachedOutput(10), time.monotonic() + 60
+    ended, watch = cast(socket.socket, Ended()), cast(DiskWatch, Watch(too_much))
+    assert output.follow(ended, deadline) is None
+    assert output.follow(ended, deadline, watch) == ("disk" if too_much else None)

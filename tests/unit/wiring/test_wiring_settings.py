@@ -111,7 +111,11 @@ def test_an_unknown_backend_gets_the_nearest_one() -> None:
     assert all(name in refused.value.hint for name in BACKENDS)
 
 
-@pytest.mark.parametrize("option", ["image", "runtime-image", "base-image"])
+def test_a_base_image_is_the_machines_and_goes_with_any_backend() -> None:
+    assert parse(**{"base-image": "own/base:1"}).base_image == "own/base:1"
+
+
+@pytest.mark.parametrize("option", ["image", "runtime-image"])
 def test_images_go_with_containers_only(option: str) -> None:
     settings = parse(backend="containers", **{option: "own/image:1"})
     assert getattr(settings, option.replace("-", "_")) == "own/image:1"
