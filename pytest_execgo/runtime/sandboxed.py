@@ -33,6 +33,7 @@ _LEAST_MIB = 8
 _CAPTURE = 1 << 20  # bytes of each stream of code, unless its task says otherwise
 _NOTE = 256  # bytes beside an output that was cut: the words that say so
 _GROWTH = 6  # bytes that one byte of output may become in JSON
+_CLIENT = str(Path(__file__).resolve().parents[1] / "sandbox" / "fork_client.py")
 _PACKAGES = str(Path(__file__).resolve().parents[2])
 _BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from pytest_execgo.sandbox.__main__ import main; sys.exit(main(sys.argv[2:]))"
 _KEPT = ("LANG", "LANGUAGE", "TZ")
@@ -88,6 +89,7 @@ class Sandboxes:
         self.mode = mode
         self._tried: dict[SandboxMode, str] = {}
         self._lock = threading.Lock()
+        self._servers: dict[str, subprocess.Popen[bytes]] = {}
 
     def problem(self, mode: SandboxMode) -> str:
         """Say why a mode can't be had here, "" when it can. It is tried when it is first asked for; blocks meanwhile."""
@@ -130,9 +132,30 @@ class Sandboxes:
             files = ["--env-file", str(job), "--report", str(self._file(handle, "report"))]
             words = ["exec", "--mode", mode, *files, *_command_words(request), "--", *execution.argv()]
         self._write(job, told)
-        bare = ["-S"] if words[0] == "exec" and mode == "native" else []  # it needs nothing that was installed
-        program = [sys.executable, "-I", *bare, "-c", _BOOT, _PACKAGES]
+        self._write(job, told)
+        program = [sys.executable, "-I", "-c", _BOOT, _PACKAGES]
+        if mode == "native" and bounds.cpu_time_sec is None:  # an rlimit would bound the client alone
+            program = [sys.executable, "-I", "-S", _CLIENT, self._server(words[0]), _PACKAGES]
         return Launch([*program, *words], str(self.folder), self.environment, bounds)
+
+    def _server(self, kind: str) -> str:
+        """Return the socket of a fork server, started if there is none; who comes before it is up does without."""
+        known = self._servers.get(kind)
+        address = f"{kind}.sock"
+        if known is None or known.poll() is not None:
+            bare = ["-S"] if kind == "exec" else []  # it needs nothing that was installed
+            words = [sys.executable, "-I", *bare, "-c", _BOOT, _PACKAGES, "serve", kind, address]
+            self._servers[kind] = subprocess.Popen(
+                words, cwd=self.folder, env=self.environment, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True
+            )
+        return address
+
+    def close(self) -> None:
+        """End the fork servers."""
+        for server in self._servers.values():
+            with server:  # closes its standard input, and waits
+                continue
+        self._servers.clear()
 
     def report(self, handle: str) -> dict[str, Any] | None:
         """Return what the sandbox of a command reported; None when it was ended before it could."""

@@ -33,6 +33,10 @@ def main(words: list[str]) -> int:
         from pytest_execgo.sandbox.exec_command import exec_command
 
         return exec_command(options, os.environ)
+    if options.what == "serve":
+        from pytest_execgo.sandbox.fork_server import serve
+
+        return serve(options.kind, options.socket, main)
     if options.what == "check":
         from pytest_execgo.sandbox.choose import confinement_for
 
@@ -57,6 +61,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--enable-native", action="store_true", help="let a document choose mode native")
     run.add_argument("--interpreter", **_INTERPRETER)
     run.add_argument("--document", metavar="FILE", help="read it from there instead")
+    served = commands.add_parser("serve", allow_abbrev=False, help="do what clients say, each in a copy of this process")
+    served.add_argument("kind", choices=("exec", "run"), help="what they say")
+    served.add_argument("socket", metavar="SOCKET", help="where they say it; until standard input ends")
     check = commands.add_parser("check", allow_abbrev=False, help="say whether a mode can be had here (exit code 3: why not)")
     check.add_argument("--mode", choices=MODES, required=True)
     command = commands.add_parser("exec", allow_abbrev=False, help="run one command, confined")

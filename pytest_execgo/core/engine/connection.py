@@ -102,10 +102,14 @@ def engine_is_here() -> bool:
 
 def engine_options() -> dict[str, Any]:
     """Return what a client needs to find the engine: at least `base_url`."""
-    from docker.constants import DEFAULT_UNIX_SOCKET
-    from docker.context import ContextAPI
-    from docker.errors import DockerException
-    from docker.utils import kwargs_from_env
+    try:
+        from docker.constants import DEFAULT_UNIX_SOCKET
+        from docker.context import ContextAPI
+        from docker.errors import DockerException
+        from docker.utils import kwargs_from_env
+    except ImportError as error:
+        said = f"the package docker, which speaks to container engines, is not installed ({error})"
+        raise EngineMissing("no_container_engine", said, "pip install docker") from error
 
     options: dict[str, Any] = kwargs_from_env()
     if "base_url" not in options:

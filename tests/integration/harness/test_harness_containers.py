@@ -25,7 +25,7 @@ from pytest_execgo.core.engine.ownership import OWNER_LABEL, owner_labels
 from pytest_execgo.core.errors import StackError, UsageError
 from pytest_execgo.harness.containers import STACK_LABEL, ContainerStack, host_address
 from pytest_execgo.harness.image_build import service_images
-from pytest_execgo.harness.record import read_stack_ports
+from pytest_execgo.harness.record import StackRecord, read_stack_ports
 from pytest_execgo.harness.settings import StackSettings
 from pytest_execgo.plan.stack import Endpoints, Service
 
@@ -141,6 +141,32 @@ def test_a_stack_comes_back_where_it_was_with_what_it_had(make: MakeStack, tmp_p
     assert call(after, f"{after.kernel}/tasks/kept")["status"] == "success"
     assert len(call(after, f"{after.fixtures}/effects?run=run/")["effects"]) == 1
     assert (tmp_path / "stack" / "kernel-history.jsonl").stat().st_size > 0
+
+
+OWNER = """import os, signal, sys
+from pathlib import Path
+from pytest_execgo.harness.containers import ContainerStack
+from pytest_execgo.harness.settings import StackSettings
+print(ContainerStack(Path(sys.argv[1]), StackSettings(guarded=False), base_image=sys.argv[2]).up().kernel, flush=True)
+signal.pause()
+"""
+
+
+def test_a_stack_takes_over_at_once_from_one_whose_owner_was_killed(make: MakeStack, tmp_path: Path, base_image: str) -> None:
+    words = [sys.executable, "-c", OWNER, str(tmp_path / "stack"), base_image]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as owner:
+        assert owner.stdout is not None
+        kernel = owner.stdout.readline().strip()
+        finished(Endpoints(kernel, "", ""), {"id": "kept", "type": "noop"})
+        owner.kill()
+    left = StackRecord.load(tmp_path / "stack")
+    assert left is not None
+    settings = {"guarded": False, "ports": left.ports}
+    endpoints = make("stack", settings=settings).up()
+    assert endpoints.kernel == kernel
+    assert call(endpoints, f"{kernel}/tasks/kept")["status"] == "success"
+    assert left.supervisor.end(None, 60)  # the dead owner's guard has looked for the last time
+    assert call(endpoints, f"{kernel}/tasks/kept")["status"] == "success"
 
 
 def test_a_folder_in_use_and_a_port_that_is_taken_are_said_plainly(engine: Any, make: MakeStack, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What the README shows, works: its scenario, its test, its commands."""
+"""What the README shows, works, and its translation shows the same. Its scenario is the guides' (`test_product_guides.py`)."""
 
 from __future__ import annotations
 
@@ -13,38 +13,19 @@ import pytest
 
 from pytest_execgo.wiring.options import OPTIONS
 
-README = (Path(__file__).parents[3] / "README.md").read_text()
+ROOT = Path(__file__).parents[3]
+README = (ROOT / "README.md").read_text()
+CHINESE = (ROOT / "README.zh-CN.md").read_text()
 
 
-def blocks(language: str) -> list[str]:
-    """Return the README's code blocks of one language, in order."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.S | re.M)
-
-
-def hello(folder: Path) -> None:
-    """Write the README's scenario into a project."""
-    scenario = folder / "scenarios" / "hello"
-    scenario.mkdir(parents=True)
-    (scenario / "scenario.yaml").write_text(blocks("yaml")[0])
-    (scenario / "reference_plan.json").write_text(blocks("json")[0])
-    (scenario / "verifier.py").write_text(blocks("python")[1])
+def blocks(language: str, text: str = README) -> list[str]:
+    """Return the code blocks of one language, in order."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.S | re.M)
 
 
 def run_pytest(folder: Path, *arguments: str) -> str:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False).stdout
-
-
-def test_the_scenario_runs(tmp_path: Path) -> None:
-    hello(tmp_path)
-    assert "3 passed" in run_pytest(tmp_path, "--execgo-matrix")
-
-
-def test_the_scenario_is_really_judged(tmp_path: Path) -> None:
-    hello(tmp_path)
-    plan = tmp_path / "scenarios/hello/reference_plan.json"
-    plan.write_text(plan.read_text().replace('"content": "hello"', '"content": "bye"'))
-    assert "3 failed" in run_pytest(tmp_path, "--execgo-matrix")
 
 
 def test_the_own_test_runs(tmp_path: Path) -> None:
@@ -65,11 +46,34 @@ def test_the_commands_run(command_line: Any, line: str) -> None:
 def test_the_two_commands_are_what_ci_runs() -> None:
     main_job, tests = [block.strip() for block in blocks("sh") if "python3 -m venv" in block]
     assert main_job == "python3 -m venv .venv && .venv/bin/pip install -q -e . && .venv/bin/pytest --execgo-matrix"
-    ci = (Path(__file__).parents[3] / ".ci/run").read_text()
+    ci = (ROOT / ".ci/run").read_text()
     assert tests in ci.splitlines()
 
 
+def rows(text: str) -> list[tuple[str, str]]:
+    """Return the options that tables name, each with its default if that is given as code."""
+    return re.findall(r"^\| `--execgo-([a-z-]+)[^`]*` \| (`[^`]*`)?", text, re.M)
+
+
 def test_every_option_is_in_the_table() -> None:
+    table = dict(rows((ROOT / "docs/options.md").read_text()))
+    assert set(table) == {option.name for option in OPTIONS}
     for option in OPTIONS:
-        told_with_the_backend = option.name in ("bin", "url", "runtime-url", "fixtures-url")
-        assert f"{'' if told_with_the_backend else '| '}`--execgo-{option.name}" in README
+        if option.default and table[option.name]:
+            assert table[option.name] == f"`{option.default}`", option.name
+
+
+def test_the_readme_keeps_ten_options_that_exist() -> None:
+    named = [name for name, _ in rows(README)]
+    assert len(named) == 10
+    assert set(named) <= {option.name for option in OPTIONS}
+
+
+def test_the_translation_shows_the_same() -> None:
+    for language in ("sh", "python", "text"):
+        assert blocks(language, CHINESE) == blocks(language)
+    links, again = (re.findall(r"\]\(([^)\s]+)\)", text) for text in (README, CHINESE))
+    assert (links.pop(0), again.pop(0)) == ("README.zh-CN.md", "README.md")
+    assert again == links
+    assert rows(CHINESE) == rows(README)
+    assert len(re.findall("^## ", CHINESE, re.M)) == len(re.findall("^## ", README, re.M))

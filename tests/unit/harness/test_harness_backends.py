@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pytest_execgo.core.errors import StackError, Unsupported, UsageError
+from pytest_execgo.harness.containers import ContainerStack
 from pytest_execgo.harness.embedded import EmbeddedStack
 from pytest_execgo.harness.external import ExternalStack
 from pytest_execgo.harness.native import NativeStack
@@ -27,16 +28,18 @@ def test_each_backend_is_a_stack(tmp_path: Path) -> None:
         EmbeddedStack(tmp_path),
         NativeStack(executable(tmp_path / "execgo"), tmp_path),
         ExternalStack(URL, URL, URL),
+        ContainerStack(tmp_path),
     ]
-    assert [stack.backend for stack in stacks] == ["embedded", "native", "external"]
+    assert [stack.backend for stack in stacks] == ["embedded", "native", "external", "containers"]
 
 
-def test_nothing_is_anywhere_before_up(tmp_path: Path) -> None:
-    stack = EmbeddedStack(tmp_path / "stack")
+@pytest.mark.parametrize("kind", [EmbeddedStack, ContainerStack])
+def test_nothing_is_anywhere_before_up(tmp_path: Path, kind: type[EmbeddedStack] | type[ContainerStack]) -> None:
+    stack = kind(tmp_path / "stack")
     acts: list[Callable[[], object]] = [stack.endpoints]
     acts += [partial(act, Service.RUNTIME) for act in (stack.kill, stack.restart, stack.revive, stack.pause, stack.resume)]
     for act in acts:
-        with pytest.raises(StackError, match="the embedded stack is not up"):
+        with pytest.raises(StackError, match=f"the {stack.backend} stack is not up"):
             act()
     assert stack.status() == []
     assert stack.logs(Service.KERNEL) == ""
@@ -45,11 +48,12 @@ def test_nothing_is_anywhere_before_up(tmp_path: Path) -> None:
 
 
 def test_each_stack_has_a_token_of_its_own(tmp_path: Path) -> None:
-    first, second = EmbeddedStack(tmp_path), EmbeddedStack(tmp_path)
-    assert first.token
-    assert first.token != second.token
-    assert EmbeddedStack(tmp_path, StackSettings(token="given")).token == "given"
-    assert EmbeddedStack(tmp_path, StackSettings(guarded=False, token="given")).token is None
+    for kind in (EmbeddedStack, ContainerStack):
+        first, second = kind(tmp_path), kind(tmp_path)
+        assert first.token
+        assert first.token != second.token
+        assert kind(tmp_path, StackSettings(token="given")).token == "given"
+        assert kind(tmp_path, StackSettings(guarded=False, token="given")).token is None
 
 
 def test_limit_is_refused_with_a_reason(tmp_path: Path) -> None:
@@ -57,6 +61,15 @@ def test_limit_is_refused_with_a_reason(tmp_path: Path) -> None:
     assert Capability.LIMIT not in stack.capabilities
     with pytest.raises(Unsupported, match="embedded backend can't limit the kernel"):
         stack.limit(Service.KERNEL, cpu=1)
+
+
+def test_an_engine_elsewhere_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pytest_execgo.harness.containers.connect", lambda: None)
+    monkeypatch.setattr("pytest_execgo.harness.containers.engine_is_here", lambda: False)
+    monkeypatch.setattr("pytest_execgo.harness.containers.engine_options", lambda: {"base_url": "tcp://192.0.2.1:2375"})
+    with pytest.raises(StackError, match=r"engine at tcp://192\.0\.2\.1:2375 can't see this machine's files"):
+        ContainerStack(tmp_path / "stack").up()
+    assert not (tmp_path / "stack").exists()
 
 
 @pytest.mark.parametrize("kind", ["missing", "folder", "not_executable"])
