@@ -102,7 +102,7 @@ def svg(rows: Sequence[Sequence[Char]], title: str) -> str:
     drawn = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}">',
         f'<title>{escape(title)}</title><rect width="{width}" height="{height}" rx="8" fill="{_GROUND}"/>',
-        f'<g font-family="ui-monospace,SFMono-Regular,Menlo,Consolas,monospace" font-size="14" fill="{_INK}" xml:space="preserve">',
+        f'<g font-family="ui-monospace,SFMono-Regular,Menlo,Consolas,monospace" font-size="14" fill="{_INK}">',
     ]
     for number, row in enumerate(rows):
         drawn += [_span(start, text, _EDGE + (number + 0.75) * _LINE, style) for start, text, style in _runs(row)]
@@ -124,7 +124,8 @@ def _span(column: int, text: str, y: float, style: tuple[str, bool]) -> str:
     paint = "" if colour == _INK else f' fill="{colour}"'
     weight = ' font-weight="bold"' if style[1] else ""
     place = f'x="{_EDGE + column * _CELL:.1f}" y="{y:g}" textLength="{len(text) * _CELL:.1f}"'
-    return f"<text {place}{paint}{weight}>{escape(text, quote=False)}</text>"
+    shown = escape(text, quote=False).replace(" ", "\u00a0")  # other spaces are drawn as one, whatever the attributes say
+    return f"<text {place}{paint}{weight}>{shown}</text>"
 
 
 def main() -> int:

@@ -1,4 +1,7 @@
-"""What tests need of the machine. Where it isn't there they are skipped with the reason, or fail where it must be."""
+"""What tests need of the machine. Where it isn't there they are skipped with the reason, or fail where it must be.
+
+Nothing of the package is imported before it is needed: tests that run pytest within pytest want to import it themselves.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,6 @@ import os
 from typing import Any, NoReturn
 
 import pytest
-
-from pytest_execgo.core.engine.connection import EngineMissing, connect
-from pytest_execgo.core.engine.images import ImageError, pull_image
-from pytest_execgo.harness.settings import DEFAULT_BASE
 
 
 def _absent(reason: str) -> NoReturn:
@@ -21,6 +20,8 @@ def _absent(reason: str) -> NoReturn:
 @pytest.fixture(scope="session")
 def engine() -> Any:
     """The container engine's client. With EXECGO_TEST_ENGINE=required its absence is a failure."""
+    from pytest_execgo.core.engine.connection import EngineMissing, connect
+
     try:
         return connect()
     except EngineMissing as error:
@@ -30,6 +31,9 @@ def engine() -> Any:
 @pytest.fixture(scope="session")
 def base_image(engine: Any) -> str:
     """An image with Python on which our images can be built: PYTEST_EXECGO_BASE_IMAGE, else the official one."""
+    from pytest_execgo.core.engine.images import ImageError, pull_image
+    from pytest_execgo.harness.settings import DEFAULT_BASE
+
     name = os.environ.get("PYTEST_EXECGO_BASE_IMAGE") or DEFAULT_BASE
     try:
         pull_image(engine, name)

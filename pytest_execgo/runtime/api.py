@@ -97,13 +97,16 @@ class Api:
         return json_answer(await asyncio.to_thread(capabilities, self.engine))  # rungs of isolation are tried for it
 
     async def sandbox(self, request: Request) -> Response:
-        """Answer whether one mode of sandbox can be had here, without trying anything else."""
+        """Answer whether one mode of sandbox can be had here, without trying any other."""
         mode, sandboxes = request.path_params["mode"], self.engine.sandboxes
         if sandboxes is None or mode not in MODES:
             raise HttpError(
                 404, "not_found", f"no sandbox has the mode {mode[:80]!r}; known: {', '.join(MODES)}", {"id": mode[:80]}
             )
-        return json_answer({"mode": mode, **await asyncio.to_thread(sandboxes.state, mode)})
+        state = await asyncio.to_thread(sandboxes.state, mode)
+        if state["available"]:
+            sandboxes.expect(mode)  # who asks will want it
+        return json_answer({"mode": mode, **state})
 
     async def config(self, request: Request) -> Response:
         """Answer what this service was told to do."""

@@ -143,6 +143,8 @@ class Engine:
         while self._jobs:
             await asyncio.wait(self._jobs)
         await self.runner.stop(Reason("cancelled", _STOPPED.message, True))
+        if self.sandboxes is not None and self.sandboxes.servers is not None:
+            await asyncio.to_thread(self.sandboxes.servers.close)
         self.store.close()
 
     def _admit(self, request: TaskRequest, size: int, digest: str) -> TaskRecord:

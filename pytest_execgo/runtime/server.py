@@ -133,6 +133,7 @@ def build(settings: Settings, environment: Mapping[str, str], folder: DataFolder
     from pytest_execgo.runtime.api import build_app
     from pytest_execgo.runtime.capacity import Capacity
     from pytest_execgo.runtime.engine import Engine
+    from pytest_execgo.runtime.fork_servers import ForkServers
     from pytest_execgo.runtime.isolation import Isolator
     from pytest_execgo.runtime.sandboxed import Sandboxes
     from pytest_execgo.runtime.sqlite_store import SqliteStore
@@ -150,7 +151,9 @@ def build(settings: Settings, environment: Mapping[str, str], folder: DataFolder
     keeper.await_launch()
     engine = Engine(store, keeper, capacity, command_environment(environment, inherit=inherits(environment)))
     engine.isolator = Isolator(settings.isolation)
-    engine.sandboxes = Sandboxes(folder.path / "sandboxes", _sandbox_environment(environment), settings.sandbox_mode)
+    place, known = folder.path / "sandboxes", _sandbox_environment(environment)
+    engine.sandboxes = Sandboxes(place, known, settings.sandbox_mode)
+    engine.sandboxes.servers = ForkServers(place, known)
     app: ASGIApp = build_app(
         engine, {"folder": str(folder.path), "moved_aside": folder.moved_aside, "unreadable": store.unreadable}
     )

@@ -1,4 +1,4 @@
-"""Stands for a command that a fork server confines. Run as a file by a bare interpreter, which it keeps so: nothing is imported here.
+"""Stands for a command that a fork server confines. Run as a file by a bare interpreter: next to nothing is imported here.
 
 Arguments: the server's socket, the folder of the package, and what `python -m pytest_execgo.sandbox` is to be told, in mode
 native. Where no server answers, it becomes that.

@@ -121,9 +121,17 @@ def test_every_page_is_linked_from_the_readme_and_every_link_leads_somewhere() -
     linked = set(re.findall(r"\(docs/([\w-]+\.md)\)", README))
     assert linked == {file.name for file in DOCS.glob("*.md")}
     for file in [ROOT / "README.md", *DOCS.glob("*.md"), *ROOT.glob("README.*.md")]:
-        for target in re.findall(r"\]\(([^)#\s]+)(?:#[\w-]*)?\)", file.read_text()):
+        for target, heading in re.findall(r"\]\(([^)#\s]*)(?:#([\w-]*))?\)", file.read_text()):
             if "://" not in target:
-                assert (file.parent / target).exists(), f"{file.name} links {target}"
+                led_to = file.parent / target if target else file
+                assert led_to.exists(), f"{file.name} links {target}"
+                assert not heading or heading in headings(led_to), f"{file.name} links {target}#{heading}"
+
+
+def headings(file: Path) -> set[str]:
+    """Return the names by which a page's headings are linked."""
+    found = re.findall(r"^#+ (.+)$", file.read_text(), re.M)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in found}
 
 
 def test_options_named_in_the_pages_exist() -> None:

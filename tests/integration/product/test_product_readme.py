@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
+import runpy
 import shlex
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -77,3 +80,25 @@ def test_the_translation_shows_the_same() -> None:
     assert again == links
     assert rows(CHINESE) == rows(README)
     assert len(re.findall("^## ", CHINESE, re.M)) == len(re.findall("^## ", README, re.M))
+
+
+def test_the_pictures_are_what_the_script_draws_of_the_recording() -> None:
+    script = runpy.run_path(str(ROOT / "reports/record_session.py"))
+    images = ROOT / "docs/images"
+    head, *events = [json.loads(line) for line in (images / "session.cast").read_text().splitlines()]
+    rows = script["last_screen"]([(at, text) for at, _, text in events], head["width"], head["height"])
+    assert (images / "session.svg").read_text() == script["svg"](rows, head["title"])
+    png = (images / "report.png").read_bytes()
+    assert struct.unpack(">I", png[16:20]) == (1280,)
+    assert len(png) < 250_000
+
+
+def test_a_command_is_recorded_as_a_terminal_shows_it(tmp_path: Path) -> None:
+    script = runpy.run_path(str(ROOT / "reports/record_session.py"))
+    said = "import os, sys; print('wrong', end='\\r'); print('\\033[31mright\\033[0m', os.getcwd()); sys.exit(3)"
+    pieces, code = script["record"]([sys.executable, "-c", said], tmp_path, 40, 10)
+    assert code == 3
+    (row,) = script["last_screen"](pieces, 40, 10)
+    assert "".join(char.data for char in row).split() == ["right", "~/plans"]
+    assert 'fill="#ff7b72">right</text>' in script["svg"]([row], "<&")
+    assert [json.loads(line)[1] for line in script["cast"](pieces, "t", 40, 10).splitlines()[1:]] == ["o"] * len(pieces)

@@ -9,6 +9,7 @@ PACKAGE = Path(__file__).parents[3] / "pytest_execgo"
 MAY_READ_THE_ENVIRONMENT = (
     *("wiring/", "cli/", "plugin/entry.py", "kernel/server.py", "runtime/server.py"),
     "executors/flow_worker.py",
+    "sandbox/__main__.py",
 )
 HAND_IT_ON = ("core/process.py", "core/containment/ladder.py")  # to a child: all of it, or its PATH
 

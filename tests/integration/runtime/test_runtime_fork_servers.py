@@ -1,0 +1,173 @@
+"""Fork servers: a client stands for what it asks for, with its streams and its exit code, and nothing outlives it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import httpx
+import pytest
+
+from pytest_execgo.runtime.fork_servers import ForkServers
+
+PATIENCE = 60.0
+Finish = Callable[..., dict[str, Any]]
+
+
+class Launch(Protocol):
+    def __call__(self, *options: str, **environment: str) -> tuple[subprocess.Popen[bytes], httpx.Client]: ...
+
+
+def eventually(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.01)
+
+
+def processes_with(*texts: str) -> list[int]:
+    """Return the processes whose command line holds every text, one after the other."""
+    found = []
+    for place in Path("/proc").iterdir():
+        if place.name.isdigit():
+            try:
+                if b"\0".join(text.encode() for text in texts) in place.joinpath("cmdline").read_bytes():
+                    found.append(int(place.name))
+            except OSError:
+                continue
+    return found
+
+
+def folder_of(pid: int) -> str:
+    try:
+        return str(Path(f"/proc/{pid}/cwd").readlink())
+    except OSError:
+        return ""
+
+
+def servers_in(folder: Path, kind: str = "exec") -> list[int]:
+    """Return the fork servers that work in a folder, without their copies."""
+    return [pid for pid in processes_with("serve", kind, f"{kind}.sock") if folder_of(pid) == str(folder)]
+
+
+@pytest.fixture
+def servers(tmp_path: Path) -> Iterator[ForkServers]:
+    folder = tmp_path / "a folder with a long name" / ("x" * 120)  # longer than a socket's address may be
+    made = ForkServers(folder, {"PATH": os.environ["PATH"]})
+    words = made.client("exec")
+    if subprocess.run([*words, "check", "--mode", "native"], cwd=folder, capture_output=True, check=False).returncode:
+        made.close()
+        pytest.skip("mode native can't be had here")
+    eventually((folder / "exec.sock").exists, "the server never came up")
+    yield made
+    made.close()
+    assert not list(folder.iterdir())
+
+
+def client(servers: ForkServers, *words: str, **options: Any) -> subprocess.Popen[bytes]:
+    line = [*servers.client("exec"), "exec", "--mode", "native", "--cwd", "/work", *words]
+    pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    asked: subprocess.Popen[bytes] = subprocess.Popen(line, cwd=servers._folder, **(pipes | options))
+    return asked
+
+
+def test_a_client_has_its_own_streams_and_the_commands_exit_code(servers: ForkServers, tmp_path: Path) -> None:
+    given = tmp_path / "given"
+    given.write_text("from a file")
+    with given.open() as stdin, client(servers, "--", "sh", "-c", "cat; echo err >&2; exit 7", stdin=stdin) as asked:
+        out, err = asked.communicate(timeout=PATIENCE)
+    assert (asked.returncode, out, err) == (7, b"from a file", b"err\n")
+    with client(servers, "--", "sh", "-c", "kill -15 $$") as asked:
+        asked.communicate(timeout=PATIENCE)
+    assert asked.returncode == 128 + 15
+
+
+def test_words_arrive_as_they_are_however_many(servers: ForkServers) -> None:
+    words = ["", "a b", "ä\n", "-x", "--", "y" * 100_000, "z" * 100_000]
+    report = servers._folder / "report.json"
+    line = ["--report", str(report), "--", "python3", "-c", "import sys; print([len(word) for word in sys.argv[1:]])", *words]
+    with client(servers, *line) as asked:
+        out, err = asked.communicate(timeout=PATIENCE)
+    assert (asked.returncode, out) == (0, b"[0, 3, 2, 2, 2, 100000, 100000]\n"), err
+    assert json.loads(report.read_text())["outcome"] == "ended"
+    report.unlink()
+
+
+def test_clients_are_served_at_the_same_time(servers: ForkServers, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    gate.mkdir()
+    line = ["exec", "--mode", "native", "--mount", f"{gate}:rw", "--cwd", str(gate), "--", "sh", "-c"]
+    script = "touch $0; while [ ! -e a ] || [ ! -e b ]; do sleep 0.01; done; echo met"
+    both = [
+        subprocess.Popen([*servers.client("exec"), *line, script, name], cwd=servers._folder, stdout=subprocess.PIPE)
+        for name in ("a", "b")
+    ]
+    assert [one.communicate(timeout=PATIENCE)[0] for one in both] == [b"met\n", b"met\n"]
+
+
+def test_who_ends_the_client_ends_what_it_stands_for(servers: ForkServers) -> None:
+    mark = f"5{int.from_bytes(os.urandom(3)):08d}"
+    with client(servers, "--", "sh", "-c", f"sleep {mark} & setsid sleep {mark} & wait") as asked:
+        eventually(lambda: len(processes_with("sleep", mark)) == 2, "the command never began")
+        asked.kill()
+    eventually(lambda: not processes_with(mark), "something of the command is left")
+    eventually(lambda: len(servers_in(servers._folder)) == 1, "a copy of the server is left")
+    with client(servers, "--", "true") as asked:
+        asked.communicate(timeout=PATIENCE)
+    assert asked.returncode == 0
+
+
+def test_without_a_server_a_client_does_it_alone(servers: ForkServers) -> None:
+    line = [*servers.client("exec"), "exec", "--mode", "native", "--cwd", "/work", "--", "sh", "-c", "echo alone; exit 3"]
+    folder = servers._folder
+    servers.close()
+    assert not (folder / "exec.sock").exists()
+    done = subprocess.run(line, cwd=folder, capture_output=True, timeout=PATIENCE, check=False)
+    assert (done.returncode, done.stdout) == (3, b"alone\n")
+
+
+def test_a_server_that_was_killed_is_replaced_and_what_it_began_goes_on(servers: ForkServers) -> None:
+    (first,) = servers_in(servers._folder)
+    with client(servers, "--", "sh", "-c", "sleep 1; echo done") as asked:
+        eventually(lambda: len(servers_in(servers._folder)) == 2, "the server never forked")
+        os.kill(first, signal.SIGKILL)
+        assert asked.communicate(timeout=PATIENCE)[0] == b"done\n"
+    servers.client("exec")
+
+    def replaced() -> bool:
+        now = servers_in(servers._folder)
+        return len(now) == 1 and now != [first]
+
+    eventually(replaced, "there is no other server")
+
+
+def test_a_mistake_is_told_by_its_exit_code(servers: ForkServers) -> None:
+    with client(servers, "--timeout", "-1", "--", "true") as asked:
+        _, err = asked.communicate(timeout=PATIENCE)
+    assert (asked.returncode, b"--timeout" in err) == (125, True)
+    with client(servers, "--no-such-option", "--", "true") as asked:
+        _, err = asked.communicate(timeout=PATIENCE)
+    assert (asked.returncode, b"--no-such-option" in err) == (2, True)
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_a_services_servers_go_with_it(launch_runtime: Launch, tmp_path: Path, how: signal.Signals, finish: Finish) -> None:
+    folder = tmp_path / "data"
+    process, service = launch_runtime("-data-dir", str(folder), "-abandon-after", "1")
+    if not service.get("/api/v1/runtime/sandboxes/native").json()["available"]:
+        pytest.skip("mode native can't be had here")
+    eventually((folder / "sandboxes" / "exec.sock").exists, "who asks for a mode will want it, and finds no server")
+    (server,) = servers_in(folder / "sandboxes")
+    for text in ("echo 1", "echo 2"):
+        answer = finish(service, {"kind": "script", "script": text}, sandbox={"mode": "native"})
+        assert (answer["status"], answer["output"]) == ("success", int(text[-1]))
+    assert servers_in(folder / "sandboxes") == [server]
+    process.send_signal(how)
+    process.wait(30)
+    eventually(lambda: not servers_in(folder / "sandboxes"), "a server outlives its service")
