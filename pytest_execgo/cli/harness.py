@@ -51,7 +51,12 @@ def _parser() -> argparse.ArgumentParser:
     status = commands.add_parser("status", help="show how the services are")
     down = commands.add_parser("down", help="end the stack and wait until it is gone")
     build = commands.add_parser("build", help="build the images of the services, for the containers backend")
-    build.add_argument("--base-image", default=DEFAULT_BASE, metavar="IMAGE", help="what they are built on (default %(default)s)")
+    build.add_argument(
+        "--base-image",
+        default=os.environ.get("PYTEST_EXECGO_BASE_IMAGE") or DEFAULT_BASE,
+        metavar="IMAGE",
+        help="what they are built on (default %(default)s)",
+    )
     for command in (up, status, down):
         command.add_argument(
             "--dir", type=Path, default=Path("var/harness"), metavar="DIR", help="its data and logs (default %(default)s)"

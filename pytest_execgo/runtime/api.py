@@ -97,13 +97,13 @@ class Api:
         return json_answer(await asyncio.to_thread(capabilities, self.engine))  # rungs of isolation are tried for it
 
     async def sandbox(self, request: Request) -> Response:
-        """Answer whether one mode of sandbox can be had here, without trying any other."""
+        """Answer whether commands can be run in one mode of sandbox here, without trying any other."""
         mode, sandboxes = request.path_params["mode"], self.engine.sandboxes
         if sandboxes is None or mode not in MODES:
             raise HttpError(
                 404, "not_found", f"no sandbox has the mode {mode[:80]!r}; known: {', '.join(MODES)}", {"id": mode[:80]}
             )
-        state = await asyncio.to_thread(sandboxes.state, mode)
+        state = await asyncio.to_thread(sandboxes.command_state, mode)
         if state["available"]:
             sandboxes.expect(mode)  # who asks will want it
         return json_answer({"mode": mode, **state})

@@ -13,6 +13,7 @@ import logging
 import math
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -89,6 +90,7 @@ class Sandboxes:
         self.environment = dict(environment)
         self.mode = mode
         self._tried: dict[SandboxMode, str] = {}
+        self._tried_folder: dict[SandboxMode, str] = {}
         self._lock = threading.Lock()
         self.servers: ForkServers | None = None
 
@@ -108,16 +110,35 @@ class Sandboxes:
         reason = self.problem(mode)
         return {"available": not reason, "reason": reason}
 
+    def command_state(self, mode: SandboxMode) -> dict[str, Any]:
+        """Return whether commands that work in folders of this service's user can be run in a mode, and why not."""
+        with self._lock:
+            if mode not in self._tried_folder:
+                self._tried_folder[mode] = self._tried.get(mode) or self._try_folder(mode)
+            reason = self._tried_folder[mode]
+        return {"available": not reason, "reason": reason}
+
     def expect(self, mode: SandboxMode) -> None:
         """Be ready for commands in a mode."""
         if self.servers is not None and mode == "native":
             self.servers.client("exec")
 
     def _try(self, mode: SandboxMode) -> str:
-        words = [sys.executable, "-I", "-c", BOOT, PACKAGES, "check", "--mode", mode]
+        return self._trial("check", "--mode", mode)
+
+    def _try_folder(self, mode: SandboxMode) -> str:
+        if mode == "wasm":  # any folder will do, and what it runs is each command's own affair
+            return self._try(mode)
+        with tempfile.TemporaryDirectory(prefix="execgo-trial-") as name:
+            Path(name).chmod(0o755)  # as folders are that plans work in
+            return self._trial("exec", "--mode", mode, "--mount", f"{name}:rw", "--cwd", name, "--", "true")
+
+    def _trial(self, *words: str) -> str:
+        """Run the sandbox's own program; return what it said against it, "" for nothing."""
+        command = [sys.executable, "-I", "-c", BOOT, PACKAGES, *words]
         try:
             ended = subprocess.run(
-                words, stdin=subprocess.DEVNULL, capture_output=True, env=self.environment, timeout=_TRIAL, check=False, cwd="/"
+                command, stdin=subprocess.DEVNULL, capture_output=True, env=self.environment, timeout=_TRIAL, check=False, cwd="/"
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             return f"the sandbox can't be tried: {error}"

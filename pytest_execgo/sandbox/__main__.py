@@ -9,6 +9,7 @@ import argparse
 import os
 import signal
 import sys
+from functools import cache
 from typing import Any, NoReturn
 
 from pytest_execgo.core.errors import ExecGoError
@@ -54,6 +55,7 @@ def _stop(number: int, frame: object) -> NoReturn:
     raise SystemExit(128 + number)
 
 
+@cache  # a fork server's copies find it made
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m pytest_execgo.sandbox", allow_abbrev=False)
     commands = parser.add_subparsers(dest="what", required=True)

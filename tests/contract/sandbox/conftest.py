@@ -113,6 +113,7 @@ def _wasm(request: pytest.FixtureRequest) -> Confinement:
 
 
 _NATIVE = "EXECGO_TEST_SANDBOX"
+_AS_USER = _NATIVE if os.geteuid() == 0 else ""
 _NO_PROCESSES = "a module of mode wasm has no processes and no signals"
 _NOT_THERE = "the Python of mode wasm has no such module"
 
@@ -130,12 +131,13 @@ MODES: dict[str, Mode] = {
         },
         required=_NATIVE,
     ),
-    "bubblewrap-rlimits": Mode(_native(Rung.BUBBLEWRAP, groups=False), cannot={"memory_together": _ONE_BY_ONE}),
-    "bubblewrap-user": Mode(lambda _: OtherUser(Rung.BUBBLEWRAP), cannot={"memory_together": _ONE_BY_ONE}),
-    "namespace-user": Mode(lambda _: OtherUser(Rung.NAMESPACE), cannot={"memory_together": _ONE_BY_ONE}),
+    "bubblewrap-rlimits": Mode(_native(Rung.BUBBLEWRAP, groups=False), cannot={"memory_together": _ONE_BY_ONE}, required=_NATIVE),
+    "bubblewrap-user": Mode(lambda _: OtherUser(Rung.BUBBLEWRAP), cannot={"memory_together": _ONE_BY_ONE}, required=_AS_USER),
+    "namespace-user": Mode(lambda _: OtherUser(Rung.NAMESPACE), cannot={"memory_together": _ONE_BY_ONE}, required=_AS_USER),
     "landlock-user": Mode(
         lambda _: OtherUser(Rung.LANDLOCK),
         cannot={"memory_together": _ONE_BY_ONE, "mount_elsewhere": _ELSEWHERE, "hosts": _HOSTS},
+        required=_AS_USER,
     ),
     "docker": Mode(_docker, of_the_host=False),
     "wasm": Mode(

@@ -71,7 +71,7 @@ def servers(tmp_path: Path) -> Iterator[ForkServers]:
 
 
 def client(servers: ForkServers, *words: str, **options: Any) -> subprocess.Popen[bytes]:
-    line = [*servers.client("exec"), "exec", "--mode", "native", "--cwd", "/work", *words]
+    line = [*servers.client("exec"), "exec", "--mode", "native", "--cwd", "/work", "--timeout", "600", *words]
     pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     asked: subprocess.Popen[bytes] = subprocess.Popen(line, cwd=servers._folder, **(pipes | options))
     return asked

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from pytest_execgo.adapters.catalogue import load_adapters
 from pytest_execgo.chaos.network.legs import LEGS
 from pytest_execgo.core.errors import UsageError
+from pytest_execgo.harness.containers import ContainerStack
 from pytest_execgo.harness.embedded import EmbeddedStack
 from pytest_execgo.harness.external import ExternalStack
 from pytest_execgo.harness.native import NativeStack
@@ -270,6 +271,7 @@ def test_a_fault_of_the_model_is_for_live_cells_with_the_scripted_model() -> Non
 def test_a_backend_is_known_to_do_what_its_stack_does(tmp_path: Path) -> None:
     stacks: dict[str, Stack] = {
         "embedded": EmbeddedStack(tmp_path),
+        "containers": ContainerStack(tmp_path),
         "native": NativeStack(Path(sys.executable), tmp_path),
         "external": ExternalStack("http://127.0.0.1:1", "http://127.0.0.1:2", "http://127.0.0.1:3"),
     }
