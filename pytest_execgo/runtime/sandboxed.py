@@ -142,7 +142,7 @@ class Sandboxes:
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             return f"the sandbox can't be tried: {error}"
-        said = (ended.stdout or ended.stderr).decode("utf-8", "replace").strip()
+        said = " ".join((ended.stdout or ended.stderr).decode("utf-8", "replace").removeprefix("sandbox: ").split())
         return "" if ended.returncode == 0 else said[-1000:] or f"the trial ended with exit code {ended.returncode}"
 
     def prepare(self, handle: str, request: TaskRequest) -> Launch:

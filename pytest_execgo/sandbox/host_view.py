@@ -58,9 +58,9 @@ def views(*, names_of_hosts: bool) -> list[View]:
         if any(path == view["path"] or path.startswith(view["path"] + "/") for view in found):
             continue
         if os.path.islink(path) and path in _SYSTEM:  # noqa: PTH114 - looked at for every command
-            found.append({"path": path, "link": os.readlink(path)})  # noqa: PTH115
+            found.append({"path": path, "source": path, "link": os.readlink(path)})  # noqa: PTH115
         elif os.path.exists(path):  # noqa: PTH110
-            found.append({"path": path, "link": None})
+            found.append({"path": path, "source": os.path.realpath(path), "link": None})
     return found
 
 

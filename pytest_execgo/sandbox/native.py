@@ -106,8 +106,10 @@ class NativeConfinement:
             message = "mode native runs code on this machine itself, and has to be enabled"
             raise SandboxError("native_not_enabled", message, "NativeConfinement(enabled=True), or use mode docker")
         if not syscall_filter.known_machine():
-            message = f"mode native knows the system calls of x86_64 and aarch64, not of {os.uname().machine}"
-            raise SandboxError("sandbox_unavailable", message, "use mode docker")
+            system = f"{os.uname().sysname} on {os.uname().machine}"
+            raise SandboxError(
+                "sandbox_unavailable", f"mode native needs Linux on x86_64 or aarch64, not {system}", "use mode docker"
+            )
 
     def _try(self) -> str | None:
         with tempfile.TemporaryDirectory() as work:

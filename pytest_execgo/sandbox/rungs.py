@@ -53,6 +53,8 @@ class Start:
 
 def check(command: ConfinedCommand) -> None:
     """Raise a `SandboxError` for folders that can't be shown where they are asked for."""
+    if not command.argv or not command.cwd.startswith("/"):
+        raise SandboxError("bad_command", "a command needs a program, and an absolute working folder")
     taken = [PurePosixPath(path) for path in (*_TAKEN, str(host_view.python_home()))]
     targets: list[PurePosixPath] = [PurePosixPath(command.cwd)] if command.work is not None else []
     for mount in command.mounts:
@@ -176,7 +178,7 @@ def _bubblewrap(orders: _Orders) -> tuple[list[str], Orders]:
         words += ["--perms", "0755", "--dir", str(parent)]  # else they would be root's alone
     for view in orders.views:
         path, link = view["path"], view["link"]
-        words += ["--ro-bind", path, path] if link is None else ["--symlink", link, path]
+        words += ["--ro-bind", view["source"], path] if link is None else ["--symlink", link, path]
     words += ["--proc", "/proc", "--tmpfs", "/dev"]  # bwrap's own /dev has terminals, and costs the right to mount
     for device in host_view.DEVICES:
         words += ["--dev-bind", device, device]

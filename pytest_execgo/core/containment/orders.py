@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from typing import TypedDict
 
     class View(TypedDict):
-        """A piece of the host that the command sees, for reading, at the same path; `link` is where it leads, if it is a link."""
+        """A piece of the host that the command sees, for reading: `source` at `path`, or a link there that leads to `link`."""
 
         path: str
+        source: str
         link: str | None
 
     class Place(TypedDict):

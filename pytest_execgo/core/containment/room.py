@@ -56,7 +56,7 @@ def build_root(views: list[View]) -> None:
         if view["link"] is not None:
             os.symlink(view["link"], view["path"])  # noqa: PTH211
         else:
-            _attach(OUTSIDE + view["path"], view["path"], _ATTR_READ_ONLY | _ATTR_NOSUID | _ATTR_NODEV)
+            _attach(OUTSIDE + view["source"], view["path"], _ATTR_READ_ONLY | _ATTR_NOSUID | _ATTR_NODEV)
     os.mkdir("/proc")  # noqa: PTH102
     mount("proc", "/proc", "proc", _NOSUID | _NODEV | _NOEXEC)
     os.mkdir("/dev")  # noqa: PTH102

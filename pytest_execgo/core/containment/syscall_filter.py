@@ -23,6 +23,10 @@ _ALLOW, _ERRNO, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
 _NUMBER, _ARCHITECTURE, _FIRST = 0, 4, 16  # offsets in seccomp_data; both machines are little endian
 _NEW_NAMESPACES = 0x7E020000  # CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET
 _AF_INET, _AF_INET6 = 2, 10
+_SET_ID = 0o6000
+_MODES = {"chmod": 1, "fchmod": 1, "fchmodat": 2, "fchmodat2": 2, "creat": 1, "mknod": 1, "mknodat": 2}
+_OPENED = {"open": 1, "openat": 2}  # which argument holds the flags; the mode is the next
+_CREATES = 0o20000100  # O_CREAT, O_TMPFILE
 _OTHER_ABI = 0x40000000  # x32 on x86-64: the same calls by other numbers
 _AUDIT = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 
@@ -43,7 +47,8 @@ _NUMBERS: dict[str, tuple[int | None, int | None]] = {
     **dict(chown=(92, None), fchown=(93, 55), lchown=(94, None), fchownat=(260, 54), utime=(132, None), utimes=(235, None)),
     **dict(futimesat=(261, None), utimensat=(280, 88), setxattr=(188, 5), lsetxattr=(189, 6), fsetxattr=(190, 7)),
     **dict(removexattr=(197, 14), lremovexattr=(198, 15), fremovexattr=(199, 16), setxattrat=(463, 463)),
-    **dict(removexattrat=(466, 466), file_setattr=(469, 469)),
+    **dict(removexattrat=(466, 466), file_setattr=(469, 469), open=(2, None), openat=(257, 56), openat2=(437, 437)),
+    **dict(creat=(85, None), mknod=(133, None), mknodat=(259, 33)),
 }
 
 ALWAYS = (
@@ -52,7 +57,7 @@ ALWAYS = (
     *("open_tree", "move_mount", "fsopen", "fsconfig", "fsmount", "fspick", "mount_setattr"),
     *("name_to_handle_at", "open_by_handle_at", "fanotify_init"),
 )
-"""No confined command makes these. It can't start a process in new namespaces either."""
+"""No confined command makes these. It can't start a process in new namespaces, or make a set-user-ID file, either."""
 UNCOUNTED_MEMORY = ("memfd_create", "memfd_secret", "shmget")
 """Memory that no limit of a process counts: for where no control group does."""
 CHOICE_OF_PROCESSORS = ("sched_setaffinity",)
@@ -71,8 +76,8 @@ WHAT_LANDLOCK_LEAVES = (
 
 
 def known_machine() -> bool:
-    """Tell whether the system calls of this machine's architecture are known here."""
-    return os.uname().machine in _AUDIT
+    """Tell whether the system calls of this machine are known here."""
+    return os.uname().sysname == "Linux" and os.uname().machine in _AUDIT
 
 
 def numbers(names: Iterable[str]) -> dict[str, int]:
@@ -101,13 +106,15 @@ def program(denied: Iterable[str], *, sockets: bool, internet_only: bool) -> byt
         _step(_AT_LEAST, _OTHER_ABI, no=1),
         _refuse(),
     ]
-    own = numbers(("clone", "clone3", "socket", "prlimit64"))
+    own = numbers(("clone", "socket", "prlimit64"))
     if "prlimit64" in names:  # of another process; the lower half of the first argument is the pid
         del names["prlimit64"]
         steps += [_step(_EQUAL, own["prlimit64"], no=4), _step(_LOAD, _FIRST), _step(_EQUAL, 0, yes=1), _refuse(), allow]
     for number in numbers(names).values():
         steps += [_step(_EQUAL, number, no=1), _refuse()]
-    steps += [_step(_EQUAL, own["clone3"], no=1), _refuse(errno.ENOSYS)]  # its flags can't be seen; libraries then take clone
+    for number in numbers(("clone3", "openat2")).values():  # what they ask for can't be seen; libraries then take the older ones
+        steps += [_step(_EQUAL, number, no=1), _refuse(errno.ENOSYS)]
+    steps += _no_set_id(allow)
     steps += [_step(_EQUAL, own["clone"], no=4), _step(_LOAD, _FIRST), _step(_ANY_BIT, _NEW_NAMESPACES, no=1), _refuse(), allow]
     if not sockets:
         steps += [_step(_EQUAL, own["socket"], no=1), _refuse()]
@@ -115,6 +122,22 @@ def program(denied: Iterable[str], *, sockets: bool, internet_only: bool) -> byt
         steps += [_step(_EQUAL, own["socket"], no=5), _step(_LOAD, _FIRST)]
         steps += [_step(_EQUAL, _AF_INET, yes=2), _step(_EQUAL, _AF_INET6, yes=1), _refuse(), allow]
     return b"".join([*steps, allow])
+
+
+def _no_set_id(allow: bytes) -> list[bytes]:
+    """Return the steps by which no file gets the bits that make whoever starts it its owner.
+
+    In a folder that is mounted for writing such a file would be the caller's, who may be root.
+    """
+    steps = []
+    for name, number in numbers(_MODES).items():
+        mode = _FIRST + 8 * _MODES[name]
+        steps += [_step(_EQUAL, number, no=4), _step(_LOAD, mode), _step(_ANY_BIT, _SET_ID, no=1), _refuse(), allow]
+    for name, number in numbers(_OPENED).items():
+        flags = _FIRST + 8 * _OPENED[name]
+        steps += [_step(_EQUAL, number, no=6), _step(_LOAD, flags), _step(_ANY_BIT, _CREATES, no=3)]
+        steps += [_step(_LOAD, flags + 8), _step(_ANY_BIT, _SET_ID, no=1), _refuse(), allow]
+    return steps
 
 
 class _Program(ctypes.Structure):

@@ -432,6 +432,43 @@ for number, path in enumerate(sys.argv[2:]):
     assert [secret.read_text() for secret in secrets] == ["s3cret"] * 3
 
 
+def test_no_program_is_left_that_makes_others_the_caller(box: Any) -> None:
+    box.needs("mount_for_writing")
+    folder = box.shared("results")
+    target = box.target(folder, "results")
+    code = f"""{TRY}
+import shutil
+os.chdir(sys.argv[1])
+os.umask(0)
+open("plain", "w").close()
+attempt("made", lambda: os.close(os.open("made", os.O_CREAT | os.O_WRONLY, 0o6755)) or os.stat("made").st_mode & 0o6000)
+attempt("changed", lambda: os.chmod("plain", 0o4755) or os.stat("plain").st_mode & 0o6000)
+attempt("changed by descriptor", lambda: os.fchmod(os.open("plain", os.O_RDONLY), 0o6755) or os.stat("plain").st_mode & 0o6000)
+attempt("node", lambda: os.mknod("node", 0o104755) or os.stat("node").st_mode & 0o6000)
+if hasattr(os, "O_TMPFILE"):
+    def nameless():
+        os.link(f"/proc/self/fd/{{os.open('.', os.O_TMPFILE | os.O_WRONLY, 0o6755)}}", "named", follow_symlinks=True)
+        return os.stat("named").st_mode & 0o6000
+    attempt("named later", nameless)
+if hasattr(os, "uname") and os.uname().machine == "x86_64":
+    libc, how = ctypes.CDLL(None), (ctypes.c_uint64 * 3)(os.O_CREAT | os.O_WRONLY, 0o6755, 0)
+    attempt("openat2", lambda: libc.syscall(437, -100, b"openat2", how, 24) and os.stat("openat2").st_mode & 0o6000)
+    attempt("fchmodat2", lambda: libc.syscall(452, -100, b"plain", 0o4755, 0) and os.stat("plain").st_mode & 0o6000)
+"""
+    end = box.run(code, target, mounts=(Mount(folder, target, writable=True),))
+    found = [path.name for path in folder.iterdir() if path.stat().st_mode & 0o6000]
+    assert (folder / "plain").exists(), end
+    if box.confinement.mode == "native":
+        held(end, least=5)
+        assert found == []
+    assert [name for name in found if (folder / name).stat().st_uid == 0] == []
+
+
+def test_no_descriptor_of_ours_is_open(box: Any) -> None:
+    code = "import os\nfor fd in range(3, 1024):\n    try: print(fd, os.fstat(fd))\n    except OSError: pass\nprint('looked')"
+    assert box.run(code).stdout == b"looked\n"
+
+
 def test_other_processes_cant_be_touched(box: Any) -> None:
     box.needs("processes")
     code = f"""{TRY}

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -59,11 +60,12 @@ def servers_in(folder: Path, kind: str = "exec") -> list[int]:
 @pytest.fixture
 def servers(tmp_path: Path) -> Iterator[ForkServers]:
     folder = tmp_path / "a folder with a long name" / ("x" * 120)  # longer than a socket's address may be
+    words = [sys.executable, "-m", "pytest_execgo.sandbox", "check", "--mode", "native"]
+    tried = subprocess.run(words, capture_output=True, text=True, check=False)
+    if tried.returncode:
+        pytest.skip(f"mode native can't be had here: {tried.stdout}")
     made = ForkServers(folder, {"PATH": os.environ["PATH"]})
-    words = made.client("exec")
-    if subprocess.run([*words, "check", "--mode", "native"], cwd=folder, capture_output=True, check=False).returncode:
-        made.close()
-        pytest.skip("mode native can't be had here")
+    made.client("exec")
     eventually((folder / "exec.sock").exists, "the server never came up")
     yield made
     made.close()

@@ -104,7 +104,7 @@ def test_without_any_rung_it_refuses_and_says_what_to_install(command: Make, mon
 
 def test_a_machine_whose_system_calls_are_not_known_is_refused(command: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(syscall_filter, "known_machine", lambda: False)
-    with pytest.raises(SandboxError, match="x86_64 and aarch64"):
+    with pytest.raises(SandboxError, match="needs Linux on x86_64 or aarch64"):
         NativeConfinement(enabled=True).run(command())
 
 
@@ -147,6 +147,12 @@ def test_a_folder_that_cant_be_shown_is_refused(command: Make, mounts: tuple[Mou
 def test_a_working_folder_has_to_be_somewhere(command: Make) -> None:
     with pytest.raises(SandboxError, match="in no folder that is mounted"):
         NativeConfinement(enabled=True).run(command(work=None, cwd="/elsewhere"))
+
+
+@pytest.mark.parametrize("changes", [{"argv": ()}, {"cwd": "work"}])
+def test_a_command_has_a_program_and_an_absolute_folder(command: Make, changes: dict[str, Any]) -> None:
+    with pytest.raises(SandboxError, match="needs a program"):
+        NativeConfinement(enabled=True).run(command(**changes))
 
 
 def test_what_cant_be_copied_is_refused(native: NativeConfinement, command: Make, tmp_path: Path) -> None:

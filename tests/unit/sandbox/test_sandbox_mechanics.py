@@ -28,9 +28,9 @@ X86 = os.uname().machine == "x86_64"
 NATIVE = 0xC000003E if X86 else 0xC00000B7
 
 
-def verdict(program: bytes, number: int, first: int = 0, architecture: int = NATIVE) -> int | str:
+def verdict(program: bytes, number: int, *arguments: int, architecture: int = NATIVE) -> int | str:
     """Run a filter as the kernel does: return "allow", "kill", or the errno with which the call fails."""
-    data = struct.pack("=IIQQ", number, architecture, 0, first)
+    data = struct.pack("=IIQ6Q", number, architecture, 0, *(*arguments, 0, 0, 0, 0, 0, 0)[:6])
     steps = [struct.unpack("=HBBI", program[at : at + 8]) for at in range(0, len(program), 8)]
     place, loaded = 0, 0
     while True:
@@ -51,7 +51,7 @@ class TestFilter:
     def test_what_is_denied_fails_and_nothing_else(self) -> None:
         program = syscall_filter.program(syscall_filter.ALWAYS, sockets=True, internet_only=False)
         denied = syscall_filter.numbers(syscall_filter.ALWAYS)
-        special = syscall_filter.numbers(("clone", "clone3"))
+        special = syscall_filter.numbers(("clone3", "openat2"))
         for number in range(500):
             expected = errno.EPERM if number in denied.values() else "allow"
             if number not in special.values():
@@ -82,6 +82,22 @@ class TestFilter:
         for flag in (0x20000, 0x2000000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000):
             assert verdict(program, clone, 17 | flag) == errno.EPERM
         assert verdict(program, clone3) == errno.ENOSYS
+
+    def test_no_file_gets_the_bits_of_another_user(self) -> None:
+        program = syscall_filter.program((), sockets=True, internet_only=False)
+        calls = syscall_filter.numbers(
+            ("open", "openat", "openat2", "creat", "chmod", "fchmod", "fchmodat", "fchmodat2", "mknodat")
+        )
+        given = {"open": (0, 0o101), "openat": (3, 0, 0o101), "creat": (0,), "chmod": (0,), "fchmod": (3,)}
+        given |= {"fchmodat": (3, 0), "fchmodat2": (3, 0), "mknodat": (3, 0)}
+        for name, before in given.items():
+            if name in calls:
+                assert verdict(program, calls[name], *before, 0o100755) == "allow", name
+                assert verdict(program, calls[name], *before, 0o104755) == errno.EPERM, name
+                assert verdict(program, calls[name], *before, 0o102755) == errno.EPERM, name
+        assert verdict(program, calls["openat"], 3, 0, os.O_RDWR, 0o104755) == "allow"  # nothing is made, the mode is no mode
+        assert verdict(program, calls["openat"], 3, 0, os.O_RDWR | os.O_TMPFILE, 0o104755) == errno.EPERM
+        assert verdict(program, calls["openat2"]) == errno.ENOSYS
 
     @pytest.mark.parametrize(
         ("sockets", "internet_only", "families"),
