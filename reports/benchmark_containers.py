@@ -7,6 +7,7 @@ Markdown table, medians of some turns with the slowest in brackets.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import signal
@@ -37,12 +38,12 @@ PAUSE = "paused and resumed"
 NETWORK = "off the network and back"
 KILLED = "nothing left after SIGKILL of the owner"
 TARGETS = {UP: 1.5, RESTART: 0.6, KILLED: 20.0}
-_OWNER = """import os, signal, sys
+_OWNER = """import json, os, signal, sys
 from pathlib import Path
 from pytest_execgo.core.engine.ownership import OWNER_LABEL, owner_labels
 from pytest_execgo.harness.containers import ContainerStack
 from pytest_execgo.harness.settings import StackSettings
-ContainerStack(Path(sys.argv[1]), StackSettings(environ=os.environ), base_image=sys.argv[2]).up()
+ContainerStack(Path(sys.argv[1]), StackSettings(environ=os.environ), images=json.loads(sys.argv[2])).up()
 print(owner_labels()[OWNER_LABEL], flush=True)
 signal.pause()
 """
@@ -72,9 +73,9 @@ def measure(stack: ContainerStack | EmbeddedStack, timings: Timings) -> None:
         timed(timings, DOWN, stack.down)
 
 
-def kill_owner(folder: Path, base: str, timings: Timings) -> None:
+def kill_owner(folder: Path, images: dict[Service, str], timings: Timings) -> None:
     """Have a process own a stack, kill that, and wait until the engine has nothing of it."""
-    words = [sys.executable, "-c", _OWNER, str(folder), base]
+    words = [sys.executable, "-c", _OWNER, str(folder), json.dumps(images)]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as owner:
         assert owner.stdout is not None
         label = f"{OWNER_LABEL}={owner.stdout.readline().strip()}"
@@ -118,15 +119,15 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=5, metavar="N", help="default %(default)s")
     parser.add_argument("--save", type=Path, metavar="FILE", help="also write the table to this Markdown file")
     options = parser.parse_args()
-    service_images(connect(), options.base_image, tell=print)
+    images = service_images(connect(), options.base_image, tell=print)
     containers: Timings = defaultdict(list)
     processes: Timings = defaultdict(list)
     settings = StackSettings(environ=os.environ, shutdown_timeout=1)
     with tempfile.TemporaryDirectory() as folder:
         for turn in range(options.turns):
             measure(EmbeddedStack(Path(folder, f"processes-{turn}"), settings), processes)
-            measure(ContainerStack(Path(folder, f"containers-{turn}"), settings, base_image=options.base_image), containers)
-            kill_owner(Path(folder, f"killed-{turn}"), options.base_image, containers)
+            measure(ContainerStack(Path(folder, f"containers-{turn}"), settings, images=images), containers)
+            kill_owner(Path(folder, f"killed-{turn}"), images, containers)
     text = table(containers, processes, options.turns)
     print(text)
     if options.save is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from pytest_execgo.core.errors import ExecGoError
 from pytest_execgo.plan.cell import Cell
 from pytest_execgo.plan.result import BenchmarkResult
 from pytest_execgo.reporting.terminal import sweep_table
+from pytest_execgo.reporting.text import inert, one_line
 from pytest_execgo.wiring.baselines import Demands, unfinished
 from pytest_execgo.wiring.closing import write_summary
 from pytest_execgo.wiring.options import OPTIONS, asked_for, effective
@@ -56,7 +58,8 @@ def run_all(sweep: Sweep) -> tuple[list[BenchmarkResult], int]:
                 wall = result.metrics.wall_time_ms
                 print(f"{result.outcome:<12} {cell}{'' if wall is None else f'  {wall:.0f} ms'}", flush=True)
                 if result.outcome in ("error", "inconclusive", "skipped"):
-                    print(f"  {result.error}", flush=True)
+                    for line in str(result.error).splitlines():
+                        print(inert(f"  {one_line(line)}"), flush=True)
         if all(map(settled, results)):
             finish_sweep(sweep.settings.out, sweep.sweep_id)
     finally:  # an interrupted sweep keeps what it found
@@ -65,9 +68,10 @@ def run_all(sweep: Sweep) -> tuple[list[BenchmarkResult], int]:
 
 
 def _conclude(sweep: Sweep, results: list[BenchmarkResult], demands: Demands, started_ns: int) -> bool:
-    """Write the summary, print its table, keep it as a baseline where it may be one; tell whether it passed its gates."""
+    """Write the summary, print its table, keep it as a baseline where it may be one; tell whether all that went well."""
     planned = len(sweep.cells)
     rest = unfinished(sum(map(settled, results)), planned, broken_off=len(results) < planned)
+    problems: list[str] = []
     summary = write_summary(
         sweep.settings,
         sweep.sweep_id,
@@ -77,18 +81,21 @@ def _conclude(sweep: Sweep, results: list[BenchmarkResult], demands: Demands, st
         planned=planned,
         demands=demands,
         unfinished=rest,
+        problems=problems,
     )
     print()
     for line in sweep_table(summary):
         print(line)
     out = sweep.settings.out
     print(f"report: {out / 'report.html'}   summary: {out / 'benchmark-summary.md'}")
+    for problem in problems:
+        print(f"error: {problem}", file=sys.stderr)
     kept = demands.keep(summary, rest)
     if kept is not None:
         print(kept)
     for line in publish_traces(sweep.settings, summary.runs):
         print(line)
-    return all(gate.passed for gate in summary.gates)
+    return not problems and all(gate.passed for gate in summary.gates)
 
 
 def _run(sweep: Sweep, cell: Cell) -> BenchmarkResult:

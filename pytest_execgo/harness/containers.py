@@ -120,9 +120,11 @@ class ContainerStack(ContainerActs):
             watch, self._watch = self._watch, None
             try:
                 if watch is not None:
-                    _each(self._end)
-                    with engine_call("remove the stack"):
-                        remove_labelled(connect(), STACK_LABEL, self._name)
+                    try:
+                        _each(self._end)
+                    finally:  # also what one service's failure, or an interrupt, has left
+                        with engine_call("remove the stack"):
+                            remove_labelled(connect(), STACK_LABEL, self._name)
             finally:
                 if watch is not None:
                     watch.close()

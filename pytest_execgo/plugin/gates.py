@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from pytest_execgo.core.errors import UsageError
@@ -25,31 +27,40 @@ class Gatekeeper:
         except UsageError as error:
             raise pytest.UsageError(str(error)) from error
 
-    def lose(self, test: str) -> None:
-        """Note that a worker died with a test of which nobody knows which cell it ran, if any."""
-        self._lost = f"a worker died with {test}"
+    def lose(self, how: str) -> None:
+        """Note how tests were lost of which nobody knows which cells they were to run, if any."""
+        self._lost = self._lost or how
 
     def unmet(self, rest: str | None) -> str | None:
-        """Return why the sweep is not at its end: the rest that is left to do, or what a worker took with it."""
+        """Return why the sweep is not at its end: the rest that is left to do, or how tests were lost."""
         return rest or self._lost
 
-    def close(self, session: pytest.Session, summary: BenchmarkSummary, rest: str | None) -> list[str]:
-        """Keep a judged sweep as a baseline if it may be one; return what is to be said, and fail the run where it must."""
+    def close(self, session: pytest.Session, summary: BenchmarkSummary, rest: str | None, problems: Sequence[str]) -> list[str]:
+        """Keep a judged sweep as a baseline if it may be one; return what is to be said, and fail the run where it must.
+
+        `problems` are what went wrong at its end: reports that later steps rely on, or a stack that may be there still.
+        """
         try:
-            said = self.demands.keep(summary, self.unmet(rest)) or ""
+            said = self.demands.keep(summary, rest) or ""
         except UsageError as error:
             said = f"error: {error}"
             _fail(session)
         if not all(gate.passed for gate in summary.gates):
             _fail(session)
-        return said.splitlines()
+        return [*said.splitlines(), *_errors(session, problems)]
 
-    def close_empty(self, session: pytest.Session, planned: int | None) -> list[str]:
+    def close_empty(self, session: pytest.Session, planned: int | None, problems: Sequence[str]) -> list[str]:
         """Fail the gates of a run that ran no cell, unless it was about other tests; return what is to be said."""
         gates = self.demands.unmet("nothing ran") if self._asked or planned else []
         if gates:
             _fail(session)
-        return gate_lines(gates)
+        return [*gate_lines(gates), *_errors(session, problems)]
+
+
+def _errors(session: pytest.Session, problems: Sequence[str]) -> list[str]:
+    if problems:
+        _fail(session)
+    return [f"error: {problem}" for problem in problems]
 
 
 def _fail(session: pytest.Session) -> None:

@@ -64,9 +64,9 @@ class Recorder:
         `earlier` are results of the life of the sweep that this one goes on with.
         """
         for path in sorted(out.glob(f"*/{RESULT}")):
-            if str(path) not in self._found and path.stat().st_mtime_ns >= since_ns - _CLOCK_SLACK_NS:
-                result = BenchmarkResult.model_validate(read_json(path))
-                if result.sweep_id == sweep_id:
+            if str(path) not in self._found:
+                result = _written_since(path, since_ns - _CLOCK_SLACK_NS)
+                if result is not None and result.sweep_id == sweep_id:
                     self._add(str(path), result)
         for result in earlier:
             self._add(str(Path(result.artifacts.run_dir) / RESULT), result)
@@ -81,3 +81,11 @@ class Recorder:
             return BenchmarkResult.model_validate(read_json(path))
         except (UsageError, ValueError) as error:
             return not_run(cell, "error", f"{path} can't be read back: {error}")
+
+
+def _written_since(path: Path, since_ns: int) -> BenchmarkResult | None:
+    """Read a result that is younger than a time; None for one that is older, and for one of which nobody can tell whose it is."""
+    try:
+        return BenchmarkResult.model_validate(read_json(path)) if path.stat().st_mtime_ns >= since_ns else None
+    except (OSError, UsageError, ValueError):  # damaged, or just removed: this sweep's would be missed among its planned cells
+        return None

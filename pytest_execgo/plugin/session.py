@@ -173,6 +173,11 @@ class ExecGoSession:
         places = {file.parent for file in self.sweep.catalogue.files.values()} if self.settings.matrix else ()
         return True if collection_path.parent in places and collection_path.is_dir() else None
 
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Note what can't be collected: with `--continue-on-collection-errors`, the rest runs all the same."""
+        if report.failed:
+            self._gatekeeper.lose(f"{report.nodeid} could not be collected")
+
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Count the cells that are to be run (an xdist controller collects none; it learns the number from its workers)."""
         self._planned = sum(any(name == "execgo.cell_id" for name, _ in item.user_properties) for item in session.items)
@@ -251,7 +256,7 @@ class ExecGoSession:
         known = len(self.recorder.results)
         self.recorder.take_crash(crashitem, report, self.sweep.cells)
         if len(self.recorder.results) == known:
-            self._gatekeeper.lose(crashitem)
+            self._gatekeeper.lose(f"a worker died with {crashitem}")
 
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
         """With -v, say what a passed cell took."""
@@ -266,18 +271,20 @@ class ExecGoSession:
 
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Take the stack down; aggregate what was recorded."""
-        self.sweep.close()
         if self._is_worker:
+            self.sweep.close()
             return
+        problems: list[str] = []
+        _note(problems, "the stack was not taken down", self.sweep.close)
         resumption = self.sweep.resumption
         earlier = resumption.unasked(self.sweep.cells) if resumption is not None else ()
         self.recorder.complete(self.settings.out, self.sweep.sweep_id, self._opened_ns, earlier)
         if not self.recorder.results:
-            self._table = self._gatekeeper.close_empty(session, self._planned)
+            self._table = self._gatekeeper.close_empty(session, self._planned, problems)
             return
         broken_off = bool(session.shouldstop or session.shouldfail) or exitstatus not in _RAN_THROUGH
         planned = max(self._planned or 0, len(self.recorder.results))
-        rest = unfinished(self.recorder.concluded, planned, broken_off=broken_off)
+        rest = self._gatekeeper.unmet(unfinished(self.recorder.concluded, planned, broken_off=broken_off))
         summary = write_summary(
             self.settings,
             self.sweep.sweep_id,
@@ -286,13 +293,15 @@ class ExecGoSession:
             finished_ns=time.time_ns(),
             planned=self._planned,
             demands=self._gatekeeper.demands,
-            unfinished=self._gatekeeper.unmet(rest),
+            unfinished=rest,
+            problems=problems,
         )
         if rest is None:
-            finish_sweep(self.settings.out, self.sweep.sweep_id)
+            _note(problems, "the sweep's end was not noted", lambda: finish_sweep(self.settings.out, self.sweep.sweep_id))
         else:
             self._can_go_on = True
-        self._table = [*sweep_table(summary, texts.width_of(self.config)), *self._gatekeeper.close(session, summary, rest)]
+        said = self._gatekeeper.close(session, summary, rest, problems)
+        self._table = [*sweep_table(summary, texts.width_of(self.config)), *said]
         self._table += publish_traces(self.settings, summary.runs)
         self.config.hook.pytest_execgo_sweep_finished(config=self.config, summary=summary)
 
@@ -307,3 +316,11 @@ class ExecGoSession:
             terminalreporter.write_line(f"report: {where}/report.html   summary: {where}/benchmark-summary.md")
         if self._can_go_on and self.settings.matrix:
             terminalreporter.write_line("not everything was run: the same command with --execgo-resume goes on from here")
+
+
+def _note(problems: list[str], what: str, step: Callable[[], None]) -> None:
+    """Take a step of a sweep's end; what goes wrong with it is noted, since an error there would cost the run its summary."""
+    try:
+        step()
+    except (ExecGoError, OSError) as error:
+        problems.append(f"{what}: {error}")

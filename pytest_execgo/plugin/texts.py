@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 
+from pytest_execgo.core.errors import UsageError
+from pytest_execgo.observability.artifacts import TIMELINE, read_lines
 from pytest_execgo.plan.result import BenchmarkResult
 from pytest_execgo.reporting.failure import failure_text
+from pytest_execgo.reporting.text import one_line
 
 _LOG_WIDTH = 120
 
@@ -25,7 +27,11 @@ def width_of(config: pytest.Config) -> int:
 
 
 def explain(result: BenchmarkResult, command: str) -> str:
-    """Return what a failing cell prints: verdict, attribution, last events, artifacts, the command that runs it again."""
-    timeline = Path(result.artifacts.run_dir) / "timeline.jsonl"
-    rows = [json.loads(line) for line in timeline.read_text("utf-8").splitlines()] if timeline.is_file() else []
-    return failure_text(result, rows, command)
+    """Return what a failing cell prints: verdict, attribution, last events, artifacts, the command that runs it again.
+
+    A timeline that can't be read back is said beneath it: an error in here would end pytest's whole run.
+    """
+    try:
+        return failure_text(result, read_lines(Path(result.artifacts.run_dir) / TIMELINE), command)
+    except (OSError, UsageError) as error:
+        return f"{failure_text(result, [], command)}\n{one_line(error)}"

@@ -9,12 +9,12 @@ from pytest_execgo.plan.result import BenchmarkResult
 from pytest_execgo.plan.verdict import Attribution
 from pytest_execgo.reporting.proof import fault_fate, witnesses
 from pytest_execgo.reporting.tally import NO_REASON, reasons
-from pytest_execgo.reporting.text import counted, one_line, wrapped
+from pytest_execgo.reporting.text import counted, inert, one_line, wrapped
 from pytest_execgo.reporting.timeline import detail_text, row_at, rows_of, start_of, what_happened
 
 _LABEL = 13
 _WIDTH = 100  # characters of what stands beside a label
-_FIRST = 140  # characters of a line of the first reason
+_FIRST = 300  # characters of the first reason's first line: it may begin with a long path, and is all that a short summary shows
 _REASONS = 13  # lines of reasons but the first
 _REASON_LINES = 3
 _EVIDENCE = 5
@@ -54,21 +54,15 @@ def failure_text(result: BenchmarkResult, timeline: Sequence[Mapping[str, Any]],
         ("run again", [one_line(rerun)]),
     ]
     told = [line for label, lines in blocks if lines for line in _block(label, lines)]
-    return "\n".join(map(_inert, [*_first(result.outcome, found), *told]))
-
-
-def _inert(line: str) -> str:
-    """Return a line of which GitHub's runner, which reads the log, takes nothing for an order (`::error::`, `##[error]`)."""
-    line = line.replace("##[", "# #[")
-    return line.replace("::", ": :", 1) if line.lstrip().startswith("::") else line
+    return "\n".join(map(inert, [*_first(result.outcome, found), *told]))
 
 
 def _first(outcome: str, found: Sequence[str]) -> list[str]:
-    """Return the first reason, each line of it as one, the first of which says what matters."""
+    """Return the first reason: its first line, which says what matters, as one, and beneath what more it says."""
     said = next(iter(found), NO_REASON).strip().splitlines() or [NO_REASON]
     head = said[0] if outcome == "failed" else f"{outcome}: {said[0]}"
-    lines = [line for part in (head, "\n".join(said[1:])) for line in wrapped(part, _FIRST, _REASON_LINES)]
-    return [line if index == 0 else f"  {line}" for index, line in enumerate(lines)]
+    beneath = wrapped("\n".join(said[1:]), _WIDTH, _REASON_LINES)
+    return [one_line(head, _FIRST), *(f"  {line}" for line in beneath)]
 
 
 def _reasons(found: Sequence[str]) -> list[str]:

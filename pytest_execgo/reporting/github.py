@@ -86,7 +86,7 @@ def _row(run: BenchmarkResult, files: Mapping[str, str], files_url: str | None) 
     cell = escape(run.cell)
     file = files.get(run.scenario_id)
     if file is not None and files_url is not None:
-        cell = f"[{cell}]({files_url}/{quote(file)})"
+        cell = f"[{cell}]({files_url}/{quote(file, errors='surrogateescape')})"
     told = f"{run.attribution.layer}: {run.attribution.code}" if run.attribution is not None else None
     return f"| {cell} | {run.outcome} | {escape(told)} | {escape(_why(run), _REASON)} |"
 

@@ -12,7 +12,7 @@ from pytest_execgo.reporting.comparison import comparison_text
 from pytest_execgo.reporting.figures import statistics_lines
 from pytest_execgo.reporting.gates import gate_lines
 from pytest_execgo.reporting.tally import group_verdicts, skip_reasons, totals_line
-from pytest_execgo.reporting.text import counted, duration, fit, one_line, times, wrapped
+from pytest_execgo.reporting.text import counted, duration, fit, inert, one_line, times, wrapped
 
 HEADERS = ("scenario", "framework", "mode", "chaos", "verdicts", "wall", "critical path", "overhead")
 _RIGHT = frozenset({5, 6, 7})
@@ -33,7 +33,7 @@ def sweep_table(summary: BenchmarkSummary, width: int = 100) -> list[str]:
     """Return the lines of a sweep's table: headings, one line a group, totals, statistics, why cells were skipped.
 
     Then the comparison and the gates, where there are any. Lines are at most `width` characters: spare columns give way
-    first, then names. Times are medians. No colours.
+    first, then names. Times are medians. No colours. Where folding would make a runner's order of a line, it is one longer.
     """
     groups = summary.groups
     lines: list[str] = []
@@ -50,7 +50,7 @@ def sweep_table(summary: BenchmarkSummary, width: int = 100) -> list[str]:
         more = counted(len(skipped) - _SKIP_REASONS, "more reason")
         lines.append(fit(f"skipped for {more}, in benchmark-summary.md", width))
     compared = comparison_text(summary.comparison).splitlines() if summary.comparison is not None else []
-    return [*lines, *_folded([*compared, *gate_lines(summary.gates)], width)]
+    return [inert(line) for line in (*lines, *_folded([*compared, *gate_lines(summary.gates)], width))]
 
 
 def _folded(lines: Sequence[str], width: int) -> list[str]:

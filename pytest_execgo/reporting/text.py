@@ -31,6 +31,12 @@ def one_line(value: object, limit: int = 0) -> str:
     return f"{kept.rstrip()}… (+{len(line) - len(kept) + hidden} characters)"
 
 
+def inert(line: str) -> str:
+    """Return a line of which GitHub's runner, which reads the log, takes nothing for an order (`::error::`, `##[error]`)."""
+    line = line.replace("##[", "# #[")
+    return line.replace("::", ": :", 1) if line.lstrip().startswith("::") else line
+
+
 def wrapped(value: object, width: int, most: int) -> list[str]:
     """Render a value as at most `most` lines of `width` characters; when cut, the last ends with how many characters were."""
     text = str(value).strip()

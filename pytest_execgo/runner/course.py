@@ -167,7 +167,9 @@ class Course:
             return unplanned(self, failed)
         except StageFailed as failed:
             lost = service_gone(self.parts.stack, failed.attribution)
-            return Ending("error", failed.attribution, str(lost)) if lost else self.failed(failed.attribution)
+            if lost or failed.attribution.layer == "machine":
+                return Ending("error", failed.attribution, str(lost or failed.attribution.message))
+            return self.failed(failed.attribution)
         except RunStopped as stopped:
             message = f"the run was told to stop ({stopped.how})"
             return self.failed(Attribution(layer="machine", code="stopped", message=message, evidence=[self.order.seq]))

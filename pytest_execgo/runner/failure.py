@@ -22,6 +22,15 @@ class StageFailed(Exception):
 _MAY_PASS = {("runtime", "internal"), ("fixture", "external_failure")}
 
 
+_NOT_THE_PLANS = frozenset(
+    (
+        "no_container_engine engine_refused engine_failed image_missing mount_closed sandbox_unavailable sandbox_broke "
+        "sandbox_left_running native_not_enabled python_not_apart wasmtime_missing"
+    ).split()
+)
+"""Why a sandbox can't be made, where that is the machine's fault: by the `reason` of the runtime's `sandbox_setup_failed`."""
+
+
 def attribute_task(outcome: TaskOutcome, evidence: list[int], fixtures_url: str) -> Attribution:
     """Classify the first task of a stage that failed, from the kernel's structured error."""
     error = _error(outcome.envelope)
@@ -61,7 +70,17 @@ def _error(envelope: Mapping[str, Any]) -> Mapping[str, Any]:
     return error if isinstance(error, Mapping) else {}
 
 
+def _is_machines(error: Mapping[str, Any]) -> bool:
+    """Tell whether a task failed because this machine can't make the sandbox that it is to run in."""
+    kept = error.get("details")
+    details = kept.get("details") if isinstance(kept, Mapping) else None  # the kernel keeps the runtime's own within its own
+    reason = details.get("reason") if isinstance(details, Mapping) else None
+    return error.get("code") == "sandbox_setup_failed" and reason in _NOT_THE_PLANS
+
+
 def _layer(outcome: TaskOutcome, error: Mapping[str, Any], fixtures_url: str) -> Layer:
+    if _is_machines(error):
+        return "machine"
     if outcome.envelope.get("type") == "runtime":
         return "runtime"
     payload = outcome.envelope.get("input") or outcome.envelope.get("params")

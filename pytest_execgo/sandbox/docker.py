@@ -229,9 +229,12 @@ def _attached(client: docker.DockerClient, container: str) -> Iterator[socket.so
         connection.close()
 
 
+_ENDED = 10.0  # seconds that a container may take to end whose output has
+
+
 def _concluded(client: docker.DockerClient, container: str, end: ConfinedEnd) -> ConfinedEnd:
     """Fill in how a container ended that did so by itself, and the limit for which it failed, if it did."""
-    client.api.wait(container)
+    client.api.wait(container, timeout=_ENDED)
     state = client.api.inspect_container(container)["State"]
     code: int = state["ExitCode"]
     if code == 0:

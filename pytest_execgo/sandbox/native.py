@@ -7,7 +7,6 @@ rung that can't keep a promise refuses, so that the next one is tried. There is 
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import signal
 import tempfile
@@ -34,7 +33,6 @@ RUNGS = (Rung.BUBBLEWRAP, Rung.NAMESPACE, Rung.LANDLOCK)
 _CONTROLLERS = ("pids", "memory", "cpu")
 _FIRST_USER, _USERS = 1_879_100_000, 65_536  # numbers that no system gives to anybody
 _NAME = "execgo-sandbox"
-_numbers = itertools.count(1)
 _GROUP_REMOVAL = 1.0
 _REMEDY = (
     "install bubblewrap (package `bubblewrap`), or let users make namespaces (sysctl kernel.unprivileged_userns_clone=1, "
@@ -58,6 +56,7 @@ class NativeConfinement:
             raise SandboxError("no_isolation", "mode native runs nothing without isolation", f"choose from {', '.join(RUNGS)}")
         self._groups_wanted = groups
         self._lock = threading.Lock()
+        self._probing = threading.Lock()
         self._hierarchies: list[control_groups.Hierarchy] | None = None
         self._trial: tuple[str | None] | None = None
         self._isolation: dict[str, Any] = {}
@@ -145,14 +144,16 @@ class NativeConfinement:
     def _found_hierarchies(self) -> list[control_groups.Hierarchy]:
         if not self._groups_wanted:
             return []
-        if self._hierarchies is None:
-            self._hierarchies = control_groups.probe(_NAME, controllers=_CONTROLLERS)
-            _remove_abandoned(self._hierarchies)
-        return self._hierarchies
+        with self._probing:
+            if self._hierarchies is None:
+                self._hierarchies = control_groups.probe(_NAME, controllers=_CONTROLLERS)
+                _remove_abandoned(self._hierarchies)
+            return self._hierarchies
 
     @contextlib.contextmanager
     def _group(self, hierarchies: list[control_groups.Hierarchy], command: ConfinedCommand) -> Iterator[control_groups.Group]:
-        name = f"{_NAME}-{os.getpid()}-{next(_numbers)}"
+        # a number of its own: a dead process, or one in another namespace of pids, may have had this pid
+        name = f"{_NAME}-{os.getpid()}-{_pid_namespace()}-{os.urandom(8).hex()}"
         try:
             group = control_groups.make(hierarchies, name, command.processes, command.memory_bytes, command.cpu_cores)
         except OSError as error:
@@ -175,12 +176,16 @@ def _own_user(uid_map: str) -> int | None:
 
 
 def _remove_abandoned(hierarchies: list[control_groups.Hierarchy]) -> None:
+    """Remove the groups of processes that were killed, and what is left in them where the owner's pid means what it means here."""
     for hierarchy in hierarchies:
         for folder in hierarchy.folder.glob(f"{_NAME}-*-*"):
-            owner = folder.name.removeprefix(f"{_NAME}-").split("-")[0]
+            owner, namespace = folder.name.removeprefix(f"{_NAME}-").split("-")[:2]
             if not Path(f"/proc/{owner}").exists():
-                with contextlib.suppress(OSError):  # somebody else is just doing it
-                    folder.rmdir()
+                control_groups.Group([folder]).remove(_GROUP_REMOVAL if namespace == _pid_namespace() else 0.0)
+
+
+def _pid_namespace() -> str:
+    return str(os.stat("/proc/self/ns/pid").st_ino)  # noqa: PTH116 - once for every command
 
 
 def _nothing(work: Path) -> ConfinedCommand:

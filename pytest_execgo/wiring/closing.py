@@ -6,12 +6,16 @@ from collections.abc import Iterable
 from functools import partial
 
 from pytest_execgo.benchmark.summary import summarise
+from pytest_execgo.core.errors import ExecGoError
 from pytest_execgo.observability.clock import rfc3339
 from pytest_execgo.plan.result import BenchmarkResult, BenchmarkSummary
 from pytest_execgo.reporting import rerun
+from pytest_execgo.reporting.text import one_line
 from pytest_execgo.wiring.baselines import Demands
 from pytest_execgo.wiring.reports import places, write_reports
 from pytest_execgo.wiring.settings import Settings
+
+_SAID = 400  # characters
 
 
 def write_summary(
@@ -24,10 +28,12 @@ def write_summary(
     planned: int | None = None,
     demands: Demands | None = None,
     unfinished: str | None = None,
+    problems: list[str],
 ) -> BenchmarkSummary:
     """Aggregate a sweep and write its reports, for this sweep and as the latest one (see `reports.write_reports`).
 
-    `demands` is what it is held against; `unfinished` says why it is not at its end, if it is not.
+    `demands` is what it is held against; `unfinished` says why it is not at its end, if it is not. A report that can't be made or
+    written is added to `problems`: how the sweep ended is known all the same, and is to be told.
     """
     summary = summarise(
         results,
@@ -40,7 +46,11 @@ def write_summary(
     if demands is not None:
         summary = demands.judge(summary, unfinished)
     again = partial(rerun_command, settings=settings)
-    write_reports(summary, settings.out, places(settings.out, sweep_id, latest=True), rerun=again)
+    try:
+        write_reports(summary, settings.out, places(settings.out, sweep_id, latest=True), rerun=again)
+    except Exception as error:  # whatever is wrong with a report, it is not the sweep
+        said = str(error) if isinstance(error, ExecGoError) else repr(error)
+        problems.append(f"not every report was written: {one_line(said, _SAID)}")
     return summary
 
 

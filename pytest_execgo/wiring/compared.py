@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from pytest_execgo.benchmark.baseline import baseline_of, load_baseline
 from pytest_execgo.benchmark.comparison import compare
 from pytest_execgo.benchmark.gates import Condition, evaluate
@@ -15,9 +17,9 @@ from pytest_execgo.observability.stored import load_summary
 from pytest_execgo.plan.history import HistoryVerdict, Violation
 from pytest_execgo.plan.result import ArtifactManifest, BenchmarkResult, BenchmarkSummary, RunMetrics
 from pytest_execgo.plan.statistics import Baseline, CellOutcome
-from pytest_execgo.wiring.found_runs import MERGE, SUMMARY
+from pytest_execgo.wiring.found_runs import MERGE, SUMMARY, MergeFile
 from pytest_execgo.wiring.reports import rebuild
-from pytest_execgo.wiring.sweep_file import SWEEP
+from pytest_execgo.wiring.sweep_file import SWEEP, read_sweep_file
 
 _KINDS = "a baseline, a benchmark-summary.json, or a folder of runs"
 
@@ -27,11 +29,7 @@ def compare_sweeps(before: Path, after: Path, gates: Sequence[Condition]) -> tup
     problems: list[str] = []
     baseline, later = baseline_at(before, problems), summary_at(after, problems)
     later = later.model_copy(update={"comparison": compare(baseline, later)})
-    cells = later.totals.get("cells", len(later.runs))
-    unfinished = None
-    if later.planned is not None and cells < later.planned:
-        unfinished = f"{cells} of {later.planned} cells were run to their end"
-    return later.model_copy(update={"gates": evaluate(gates, later, unfinished=unfinished)}), problems
+    return later.model_copy(update={"gates": evaluate(gates, later, unfinished=_unfinished(after, later))}), problems
 
 
 def baseline_at(path: Path, problems: list[str]) -> Baseline:
@@ -55,6 +53,32 @@ def summary_of(baseline: Baseline) -> BenchmarkSummary:
     runs = [_run(cell, number, baseline) for number, cell in enumerate(baseline.cells, 1)]
     finished = baseline.finished_at
     return summarise(runs, sweep_id=baseline.sweep_id, started_at=finished, finished_at=finished, wall_time_ms=0.0)
+
+
+def _unfinished(path: Path, summary: BenchmarkSummary) -> str | None:
+    """Say why a sweep, or one that was merged into it, is not at its end; None when it is, or nothing tells.
+
+    One that was killed has no summary that counts what it was to run, but a `sweep.json`.
+    """
+    cells = summary.totals.get("cells", len(summary.runs))
+    if summary.planned is not None and cells < summary.planned:
+        return f"{cells} of {summary.planned} cells were run to their end"
+    folder = path if path.is_dir() else path.parent
+    sweeps = folder.parent if (folder / SWEEP).is_file() or (folder / MERGE).is_file() else folder / "sweeps"
+    for sweep_id in (summary.sweep_id, *_merged_into(sweeps / summary.sweep_id / MERGE)):
+        sweep = read_sweep_file(sweeps / sweep_id)
+        if sweep is not None and sweep.finished_at is None:
+            return f"something of sweep {sweep_id} is left to do: {sweeps / sweep_id / SWEEP} has no finished_at"
+    return None
+
+
+def _merged_into(merge: Path) -> list[str]:
+    if not merge.is_file():
+        return []
+    try:
+        return [part.sweep_id for part in MergeFile.model_validate(read_json(merge)).sources]
+    except ValidationError as error:
+        raise UsageError("bad_merge", f"{merge} is damaged, or of another version", "merge the sweeps again") from error
 
 
 def _run(cell: CellOutcome, number: int, baseline: Baseline) -> BenchmarkResult:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,16 +49,20 @@ class LiveStack:
         self.busy = False
         self._sandboxes: dict[SandboxMode, str | None] = {}
         self.links = links
-        started = time.monotonic()
-        try:
+        with ExitStack() as undo:  # whatever fails from here on, nothing stays up that nobody holds
+            if links is not None:
+                undo.callback(links.close)
+            started = time.monotonic()
             self.stack = make({name: leg.url for name, leg in links.items()} if links is not None else {})
             self.endpoints: Endpoints = self.stack.up()
-        except BaseException:
-            if links is not None:
-                links.close()
-            raise
-        self.start_ms = (time.monotonic() - started) * 1000
-        write_atomic(folder / "start.json", dumps({"backend": self.stack.backend, "start_ms": round(self.start_ms, 3)}) + "\n")
+            undo.callback(self.stack.down)
+            self.start_ms = (time.monotonic() - started) * 1000
+            start = {"backend": self.stack.backend, "start_ms": round(self.start_ms, 3)}
+            write_atomic(folder / "start.json", dumps(start) + "\n")
+            self._connect(links)
+            undo.pop_all()
+
+    def _connect(self, links: Links | None) -> None:
         here, token = self.endpoints, self.endpoints.token
         self.linked_endpoints = here
         if links is not None:
@@ -92,12 +97,10 @@ class LiveStack:
                     self.stack.restart(row.service)
 
     def down(self) -> None:
-        """Close the clients, take the stack down, and then the links."""
-        try:
-            for client in (self.client, self.direct, self.linked):
-                client.close()
-            self.fixtures.close()
-            self.stack.down()
-        finally:
+        """Close the clients, take the stack down, and then the links; each of them whatever became of the others."""
+        with ExitStack() as ending:
             if self.links is not None:
-                self.links.close()
+                ending.callback(self.links.close)
+            ending.callback(self.stack.down)
+            for client in (self.client, self.direct, self.linked, self.fixtures):
+                ending.callback(client.close)

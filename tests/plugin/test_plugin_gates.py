@@ -227,6 +227,19 @@ def test_a_worker_that_took_an_unknown_test_with_it_passes_no_gate(project: Any)
     result.stdout.fnmatch_lines(["    a worker died with test_own.py::test_deadly"])
 
 
+def test_a_scenario_that_cant_be_collected_is_missing_from_the_sweep(project: Any) -> None:
+    project.scenario("torn", text="id: torn\n")
+    result = project.run(
+        "-p", "no:xdist", "--continue-on-collection-errors", "--execgo-gate=pass_rate>=1", "--execgo-baseline=save=base.json"
+    )
+    result.assert_outcomes(passed=1, errors=1)
+    assert gates(project) == {"complete": False, "pass_rate>=1": True}
+    result.stdout.fnmatch_lines(["baseline not saved: scenarios/torn/scenario.yaml could not be collected"])
+    assert not (project.path / "base.json").exists()
+    (sweep,) = project.path.glob("var/runs/sweeps/*/sweep.json")
+    assert json.loads(sweep.read_text())["finished_at"] is None
+
+
 def test_tests_of_ones_own_are_gated_too(project: Any) -> None:
     project.pytester.makepyfile(test_own="def test_cell(execgo_run): execgo_run.raise_for_verdict()\n\n\ndef test_plain(): pass\n")
     arguments = ("--execgo-framework=langgraph", "test_own.py")

@@ -141,7 +141,7 @@ def test_a_failing_task_is_attributed(project: Any, plan: Any) -> None:
     project.scenario("hello", plan=plan({"id": "look", "type": "shell", "params": {"command": "cat", "args": ["/no/such/file"]}}))
     result = project.run()
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*kernel*external_failure*", "*command failed: exit status 1*"])
+    result.stdout.fnmatch_lines(["stage write, task look: command failed: exit status 1", "attribution  kernel: external_failure*"])
     (document,) = project.results()
     assert document["attribution"]["layer"] == "kernel"
     assert document["attribution"]["evidence"]

@@ -110,3 +110,51 @@ def test_results_that_nobody_reported_are_found(project: Any) -> None:
     )
     project.run("-p", "no:xdist").assert_outcomes(passed=1)
     assert project.summary()["totals"]["passed"] == 1
+
+
+BROKEN_END = """\
+import pytest
+import pytest_execgo.wiring.reports
+import pytest_execgo.wiring.sweep
+from pathlib import Path
+from pytest_execgo.core.errors import ExecGoError
+
+
+def pytest_configure(config):
+    patch = pytest.MonkeyPatch()
+    config.add_cleanup(patch.undo)
+    close = pytest_execgo.wiring.sweep.Sweep.close
+
+    def fails(*args, **options):
+        raise TypeError("no page")
+
+    def close_badly(sweep):
+        close(sweep)
+        raise ExecGoError("stack_stuck", "it won't go")
+
+    patch.setattr(pytest_execgo.wiring.reports, "write_page", fails)
+    patch.setattr(pytest_execgo.wiring.sweep.Sweep, "close", close_badly)
+
+
+def pytest_sessionstart():
+    foreign = Path("var/runs/foreign")
+    foreign.mkdir(parents=True)
+    (foreign / "result.json").write_text("{")
+"""
+
+
+def test_what_goes_wrong_at_the_end_costs_no_summary(project: Any) -> None:
+    project.pytester.makeconftest(BROKEN_END)
+    result = project.run("-p", "no:xdist", "--junitxml=junit.xml", "--execgo-gate=pass_rate>=1")
+    result.assert_outcomes(passed=1)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(
+        [
+            "1 cell: 1 passed in *",
+            "gate PASS  pass_rate>=1  (1)",
+            "error: the stack was not taken down: it won't go",
+            "error: not every report was written: TypeError('no page')",
+        ]
+    )
+    assert project.summary()["totals"]["passed"] == 1
+    assert 'name="execgo.sweep_id"' in (project.path / "junit.xml").read_text()

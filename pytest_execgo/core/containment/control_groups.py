@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -21,7 +22,6 @@ _NO_SWAP = {"memory.max": ("memory.swap.max", "0"), "memory.limit_in_bytes": ("m
 """Beside a memory limit: what else holds it, where the machine has swap; "" is the limit itself."""
 _PEAK = ("memory.peak", "memory.max_usage_in_bytes")
 _PERIOD = 100_000  # microseconds, what the system takes when it is told nothing
-_REMOVAL = 1.0  # seconds that the system may take to notice that a group's last process is gone
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Group:
         return None
 
     def remove(self, patience: float = 0.0) -> None:
-        """Give the groups back; one that still holds a process after `patience` seconds stays until the machine restarts."""
+        """Give the groups back; with `patience` (seconds) what is still in them is ended, else one that holds a process stays."""
         end = time.monotonic() + patience
         for folder in self.folders:
             while True:
@@ -84,6 +84,7 @@ class Group:
                 except OSError:
                     if time.monotonic() >= end:
                         break
+                    _end_all(folder)
                     time.sleep(0.002)  # nobody tells when an empty group can go
                 else:
                     break
@@ -126,6 +127,26 @@ def make(
     return group
 
 
+def _end_all(folder: Path) -> None:
+    """Kill what is in a group; nothing new begins there from now on."""
+    with contextlib.suppress(OSError):  # a hierarchy that does not count processes: then it takes more than one call
+        (folder / "pids.max").write_text("0")
+    with contextlib.suppress(FileNotFoundError):
+        for pid in map(int, (folder / "cgroup.procs").read_text().split()):
+            if pid:  # 0 is one of another namespace
+                _kill_member(folder, pid)
+
+
+def _kill_member(folder: Path, pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError, FileNotFoundError, PermissionError):
+        handle = os.pidfd_open(pid)
+        try:
+            if folder.name in Path(f"/proc/{pid}/cgroup").read_text():  # else the number is somebody else's by now
+                signal.pidfd_send_signal(handle, signal.SIGKILL)
+        finally:
+            os.close(handle)
+
+
 def _hold_swap(folder: Path, file: str, value: int) -> None:
     """Keep memory that was limited from being moved to disk instead, where the system counts that."""
     if file in _NO_SWAP:
@@ -144,7 +165,8 @@ def _usable(folder: Path, files: Mapping[str, str], name: str) -> dict[str, str]
         for controller in files:
             with contextlib.suppress(OSError):  # refused, or delegated already: the try below tells
                 delegation.write_text(f"+{controller}")
-    trial = folder / f"{name}-probe-{os.getpid()}"
+    # whoever removes what dead processes left has to see that this one lives; threads may try at once
+    trial = folder / f"{name}-{os.getpid()}-{os.urandom(4).hex()}"
     try:
         trial.mkdir()
     except OSError:

@@ -22,7 +22,7 @@ _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _ERRNO, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
 _NUMBER, _ARCHITECTURE, _FIRST = 0, 4, 16  # offsets in seccomp_data; both machines are little endian
 _NEW_NAMESPACES = 0x7E020000  # CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET
-_AF_INET, _AF_INET6 = 2, 10
+_INTERNET, _OF_A_NAMESPACE = (2, 10), (1, 16)  # AF_INET, AF_INET6; AF_UNIX, AF_NETLINK
 _SET_ID = 0o6000
 _MODES = {"chmod": 1, "fchmod": 1, "fchmodat": 2, "fchmodat2": 2, "creat": 1, "mknod": 1, "mknodat": 2}
 _OPENED = {"open": 1, "openat": 2}  # which argument holds the flags; the mode is the next
@@ -95,7 +95,10 @@ def _refuse(number: int = errno.EPERM) -> bytes:
 
 
 def program(denied: Iterable[str], *, sockets: bool, internet_only: bool) -> bytes:
-    """Return the filter: `denied` fail with EPERM; `sockets` may be made, with `internet_only` none but those."""
+    """Return the filter: `denied` fail with EPERM; `sockets` may be made, with `internet_only` none but those.
+
+    Of sockets there are only kinds that a network namespace holds: AF_VSOCK reaches a virtual machine's host from any of them.
+    """
     names = dict.fromkeys(denied)
     allow = _step(_RETURN, _ALLOW)
     steps = [
@@ -118,9 +121,11 @@ def program(denied: Iterable[str], *, sockets: bool, internet_only: bool) -> byt
     steps += [_step(_EQUAL, own["clone"], no=4), _step(_LOAD, _FIRST), _step(_ANY_BIT, _NEW_NAMESPACES, no=1), _refuse(), allow]
     if not sockets:
         steps += [_step(_EQUAL, own["socket"], no=1), _refuse()]
-    elif internet_only:
-        steps += [_step(_EQUAL, own["socket"], no=5), _step(_LOAD, _FIRST)]
-        steps += [_step(_EQUAL, _AF_INET, yes=2), _step(_EQUAL, _AF_INET6, yes=1), _refuse(), allow]
+    else:
+        families = _INTERNET if internet_only else (*_INTERNET, *_OF_A_NAMESPACE)
+        steps += [_step(_EQUAL, own["socket"], no=len(families) + 3), _step(_LOAD, _FIRST)]
+        steps += [_step(_EQUAL, family, yes=left) for left, family in zip(range(len(families), 0, -1), families, strict=True)]
+        steps += [_refuse(), allow]
     return b"".join([*steps, allow])
 
 

@@ -22,15 +22,15 @@ _REMOVAL_TIMEOUT = 10.0  # seconds in which somebody else who is removing the sa
 def remove_leftovers(client: EngineClient) -> list[str]:
     """Remove containers and networks of owners that are dead, and return the names of what is gone.
 
-    What a guard is just removing is waited for. A network that somebody else has put a container into stays.
-    `docker.errors.APIError` when the engine fails.
+    What a guard is just removing is waited for. A network that somebody else has put a container into stays, and so does what
+    the engine can't remove: another's leftovers must keep nobody from starting.
     """
-    return _remove(client, OWNER_LABEL, lambda labels: not alive(labels))
+    return _remove(client, OWNER_LABEL, lambda labels: not alive(labels), insist=False)
 
 
 def remove_labelled(client: EngineClient, label: str, value: str) -> list[str]:
     """Remove all containers and networks that carry a label with this value, and return the names of what is gone."""
-    return _remove(client, f"{label}={value}", lambda labels: True)
+    return _remove(client, f"{label}={value}", lambda labels: True, insist=True)
 
 
 class Guard:
@@ -70,7 +70,7 @@ class Guard:
             return guard
 
 
-def _remove(client: EngineClient, label: str, wanted: Callable[[Mapping[str, str]], bool]) -> list[str]:
+def _remove(client: EngineClient, label: str, wanted: Callable[[Mapping[str, str]], bool], *, insist: bool) -> list[str]:
     """Remove containers first, since a network that is in use can't be."""
     api = client.api
     found: list[tuple[str, Callable[[], object]]] = []
@@ -80,7 +80,7 @@ def _remove(client: EngineClient, label: str, wanted: Callable[[Mapping[str, str
     for one in api.networks(filters={"label": label}):
         if wanted(one["Labels"]):
             found.append((one["Name"], partial(api.remove_network, one["Id"])))
-    return [name for name, remove in found if _until_gone(remove)]
+    return [name for name, remove in found if _until_gone(remove, insist=insist)]
 
 
 def _name(container: Mapping[str, Any]) -> str:
@@ -88,8 +88,11 @@ def _name(container: Mapping[str, Any]) -> str:
     return names[0].lstrip("/")
 
 
-def _until_gone(remove: Callable[[], object]) -> bool:
-    """Remove one thing that somebody else may be removing at this moment; tell whether it is gone."""
+def _until_gone(remove: Callable[[], object], *, insist: bool) -> bool:
+    """Remove one thing that somebody else may be removing at this moment; tell whether it is gone.
+
+    `docker.errors.APIError` when the engine fails at it, if that is insisted on.
+    """
     import docker
 
     deadline = time.monotonic() + _REMOVAL_TIMEOUT
@@ -101,7 +104,9 @@ def _until_gone(remove: Callable[[], object]) -> bool:
         except docker.errors.APIError as error:
             in_use = "active endpoints" in str(error)
             if not in_use and error.status_code != 409:  # 409: its removal is in progress
-                raise
+                if insist:
+                    raise
+                return False
             if time.monotonic() > deadline:
                 return False
             time.sleep(0.05)  # nobody tells

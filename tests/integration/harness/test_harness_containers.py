@@ -23,6 +23,7 @@ import pytest
 from pytest_execgo.core.engine.images import BuildContext, ImageError, build_image
 from pytest_execgo.core.engine.ownership import OWNER_LABEL, owner_labels
 from pytest_execgo.core.errors import StackError, UsageError
+from pytest_execgo.harness.container_service import ServiceContainer
 from pytest_execgo.harness.containers import STACK_LABEL, ContainerStack, host_address
 from pytest_execgo.harness.image_build import service_images
 from pytest_execgo.harness.record import StackRecord, read_stack_ports
@@ -221,6 +222,24 @@ def test_who_waits_is_told_that_the_stack_goes_down(
     with pytest.raises(StackError, match="is being taken down"):
         stack.up()
     ending.join()
+    assert ours(engine) == []
+
+
+def test_what_one_service_refuses_does_not_keep_the_rest_from_going(
+    engine: Any, make: MakeStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack = make()
+    stack.up()
+    remove = ServiceContainer.remove
+
+    def refused(container: ServiceContainer) -> None:
+        if container.service is RUNTIME:
+            raise StackError("engine_refused", "the engine can't remove the runtime")
+        remove(container)
+
+    monkeypatch.setattr(ServiceContainer, "remove", refused)
+    with pytest.raises(StackError, match="can't remove the runtime"):
+        stack.down()
     assert ours(engine) == []
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -191,6 +193,25 @@ def test_control_groups_of_a_killed_process_are_removed(native: NativeConfinemen
         assert (hierarchies[0].folder / ours).exists()
     finally:
         (hierarchies[0].folder / ours).rmdir()
+
+
+@pytest.mark.parametrize("here", [True, False])
+def test_what_a_killed_process_left_in_a_control_group_ends(native: NativeConfinement, here: bool) -> None:
+    hierarchies = control_groups.probe("test")
+    if not hierarchies:
+        pytest.skip("no control groups can be made here")
+    namespace = Path("/proc/self/ns/pid").stat().st_ino if here else 1  # elsewhere that pid may well be somebody's
+    group = control_groups.make(hierarchies, f"execgo-sandbox-4194304999-{namespace}-1", 16, 64 * MIB)
+    child = subprocess.Popen(["sleep", "300"])
+    try:
+        group.join(child.pid)
+        native.cleanup()
+        assert [Path(path).exists() for path in group.paths()] == [not here] * len(group.paths())
+        assert (child.poll() is None) is not here
+    finally:
+        group.remove(10)
+        assert child.wait(10) == -signal.SIGKILL
+    assert not any(Path(path).exists() for path in group.paths())
 
 
 def test_processor_time_is_bounded(native: NativeConfinement, command: Make) -> None:

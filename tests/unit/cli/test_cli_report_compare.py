@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -93,3 +94,18 @@ def test_what_can_not_be_compared(sides: dict[str, dict[str, Path]], report: Cal
         answer = report("compare", *words)
         assert (answer.code, answer.out) == (2, "")
         assert said in answer.err
+
+
+@pytest.mark.parametrize("form", ["folder", "summary"])
+def test_a_sweep_that_was_killed_meets_no_gate(sides: dict[str, dict[str, Path]], report: Callable[..., Any], form: str) -> None:
+    """It has no summary of its own, or an older one: only `sweep.json` tells that something is left to do."""
+    sweep = sides["after"]["sweep"] / "sweep.json"
+    document = json.loads(sweep.read_text())
+    sweep.write_text(json.dumps({**document, "finished_at": None}))
+    if form == "folder":
+        next(sides["after"]["folder"].glob("*-langgraph-*/result.json")).unlink()
+        sides["after"]["summary"].unlink()
+    answer = report("compare", sides["before"]["folder"], sides["after"][form], "--gate", "pass_rate>=0")
+    assert answer.code == 1
+    assert "gate FAIL  complete" in answer.out
+    assert f"{sweep} has no finished_at" in answer.out

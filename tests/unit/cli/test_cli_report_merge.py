@@ -210,3 +210,26 @@ def test_what_can_not_be_merged(parts: tuple[Any, Any], report: Callable[..., An
         assert said in answer.err
         assert not (tmp_path / "all").exists()
     assert (tmp_path / "taken" / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("form", [".", "benchmark-summary.json", "own"])
+def test_a_part_that_was_killed_lets_the_whole_meet_no_gate(
+    parts: tuple[Any, Any], report: Callable[..., Any], tmp_path: Path, form: str
+) -> None:
+    whole, killed = parts
+    own = killed.path / "sweeps" / killed.sweep_id
+    document = json.loads((own / "sweep.json").read_text())
+    out = tmp_path / "all"
+
+    def compared(finished_at: str | None) -> Any:
+        shutil.rmtree(out, ignore_errors=True)
+        (own / "sweep.json").write_text(json.dumps({**document, "finished_at": finished_at}))
+        assert report("merge", whole.path, killed.path, "--out", out).code == 0
+        after = out / "sweeps" / merged(out)[0]["sweep_id"] if form == "own" else out / form
+        return report("compare", whole.path, after, "--gate", "pass_rate>=0")
+
+    (own / "benchmark-summary.json").unlink()
+    assert compared(document["finished_at"]).code == 0
+    answer = compared(None)
+    assert answer.code == 1
+    assert f"something of sweep {killed.sweep_id} is left to do: " in answer.out

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pytest_execgo.plan.statistics import GateResult
 from pytest_execgo.reporting.terminal import sweep_table
 
 Make = Callable[..., Any]
@@ -125,3 +126,11 @@ def test_a_large_sweep_tells_of_its_profiles_and_of_what_did_not_pass(make_group
     assert lines[2].endswith(" 3")
     assert [line.split()[0] for line in lines[4:6]] == ["scenario", "bad"]
     assert len(lines) == 7, "the two tables, a blank line between them, and the totals"
+
+
+def test_no_folded_line_is_an_order_to_a_runner(make_group: Make, make_summary: Make) -> None:
+    because = f"hello[x-0]: failed: {'x' * 50} ::error::owned and ##[error]more"
+    gate = GateResult(condition="failed<=0", passed=False, value=1, because=[because])
+    lines = sweep_table(make_summary([make_group()], []).model_copy(update={"gates": [gate]}), width=60)
+    assert any("owned" in line for line in lines)
+    assert not any(line.lstrip().startswith("::") or "##[" in line for line in lines)

@@ -143,6 +143,22 @@ def test_without_a_sandbox_that_is_not_required_the_run_goes_on_and_says_so(worl
     assert (event.status, event.error_code, event.reason) == ("skipped", "sandbox_unavailable", MISSING.reason)
 
 
+@pytest.mark.parametrize(
+    ("reason", "outcome", "layer"),
+    [("image_missing", "error", "machine"), ("sandbox_unavailable", "error", "machine"), ("bad_mount", "failed", "runtime")],
+)
+def test_a_sandbox_that_the_machine_can_not_make_is_no_failure_of_the_plan(
+    world: World, reason: str, outcome: str, layer: str
+) -> None:
+    details = {"details": {"requested": "native", "reason": reason}, "raw_error_code": "sandbox_setup_failed"}
+    error = {"code": "sandbox_setup_failed", "message": "the image is not here", "retryable": False, "details": details}
+    world.kernel.envelopes = {"first": {"type": "runtime", "status": "failed", "error": "x", "runtime": {"error": error}}}
+    result = run(world, NATIVE, HAD)
+    assert result.attribution is not None
+    assert (result.outcome, result.attribution.layer, result.attribution.code) == (outcome, layer, "sandbox_setup_failed")
+    assert "the image is not here" in (result.error or result.attribution.message)
+
+
 def test_a_scenario_without_a_sandbox_says_nothing_of_one(world: World) -> None:
     result = run(world, None, None)
     assert (result.outcome, result.sandbox) == ("passed", None)

@@ -94,7 +94,12 @@ def test_a_network_that_somebody_else_uses_stays(engine: FakeApi) -> None:
     assert remove_leftovers(engine) == ["dead"]
 
 
-def test_what_the_engine_fails_at_is_told(engine: FakeApi) -> None:
+def test_leftovers_that_the_engine_fails_at_keep_nobody_from_starting(engine: FakeApi) -> None:
+    engine.trouble["dead"] = [refusal(500, "disk is full")]
+    assert remove_leftovers(engine) == ["dead-net"]
+
+
+def test_what_the_engine_fails_at_is_told_to_whom_it_belongs(engine: FakeApi) -> None:
     engine.trouble["dead"] = [refusal(500, "disk is full")]
     with pytest.raises(docker.errors.APIError, match="disk is full"):
-        remove_leftovers(engine)
+        remove_labelled(engine, OWNER_LABEL, DEAD[OWNER_LABEL])

@@ -86,3 +86,14 @@ def test_a_machine_is_told_by_its_id_and_its_name(tmp_path: Path, monkeypatch: p
     assert machine() not in ("", first)
     file.write_text("\n")
     assert machine() == ""
+
+
+def test_another_user_s_owner_that_is_hidden_may_live(monkeypatch: pytest.MonkeyPatch) -> None:
+    def not_ours(pid: int, number: int) -> None:
+        raise PermissionError
+
+    hidden = changed(pid=ended_process())  # /proc shows none of that number, as where others' processes are hidden
+    assert not alive(hidden)
+    monkeypatch.setattr(os, "kill", not_ours)
+    assert alive(hidden)
+    assert not alive(changed(started="1"))  # it can be seen that this is another process
