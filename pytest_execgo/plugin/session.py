@@ -23,6 +23,7 @@ from pytest_execgo.plugin.gates import Gatekeeper
 from pytest_execgo.plugin.properties import cell_of, cell_properties, result_properties
 from pytest_execgo.plugin.recorder import Recorder
 from pytest_execgo.reporting.terminal import sweep_table
+from pytest_execgo.reporting.text import counted
 from pytest_execgo.scenarios.catalogue import FILE_NAMES, discover
 from pytest_execgo.wiring.baselines import beneath, unfinished
 from pytest_execgo.wiring.closing import rerun_command, write_summary
@@ -196,7 +197,7 @@ class ExecGoSession:
         s = self.settings
         out = texts.short_path(s.out, self.config.invocation_params.dir)
         whose = "of this project" if self.sweep.own else "built in"
-        lines = [f"execgo: {len(self.sweep.cells)} cells, scenarios {whose}, backend {s.backend}, artifacts in {out}"]
+        lines = [f"execgo: {counted(len(self.sweep.cells), 'cell')}, scenarios {whose}, backend {s.backend}, artifacts in {out}"]
         resumption = self.sweep.resumption
         return lines if resumption is None else [*lines, f"execgo: {resumption.describe(self.sweep.cells)}"]
 
@@ -282,7 +283,8 @@ class ExecGoSession:
         if not self.recorder.results:
             self._table = self._gatekeeper.close_empty(session, self._planned, problems)
             return
-        broken_off = bool(session.shouldstop or session.shouldfail) or exitstatus not in _RAN_THROUGH
+        stopped = bool(session.shouldstop or session.shouldfail) or exitstatus not in _RAN_THROUGH
+        broken_off = stopped and (self._planned is None or self.recorder.concluded < self._planned)
         planned = max(self._planned or 0, len(self.recorder.results))
         rest = self._gatekeeper.unmet(unfinished(self.recorder.concluded, planned, broken_off=broken_off))
         summary = write_summary(

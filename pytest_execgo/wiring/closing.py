@@ -62,7 +62,7 @@ def rerun_command(result: BenchmarkResult, settings: Settings) -> str:
         "bin": settings.bin,
         "image": settings.image,
         "runtime-image": settings.runtime_image,
-        "base-image": settings.base_image,
+        "base-image": settings.base_image if settings.backend == "containers" else None,
         "url": settings.url,
         "runtime-url": settings.runtime_url,
         "fixtures-url": settings.fixtures_url,

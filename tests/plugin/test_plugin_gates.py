@@ -168,6 +168,14 @@ def test_a_sweep_that_was_broken_off_passes_no_gate_and_is_no_baseline(project: 
     assert gates(project) == {"cells>=2": True}
 
 
+def test_a_sweep_whose_last_cell_stops_it_is_at_its_end(project: Any) -> None:
+    project.scenario("zz", verifier=BAD)  # after `hello`
+    stopped = project.run("-x", "--execgo-gate=cells>=2")
+    assert stopped.parseoutcomes() == {"passed": 1, "failed": 1}
+    assert gates(project) == {"cells>=2": True}
+    stopped.stdout.no_fnmatch_line("*--execgo-resume*")
+
+
 def test_an_interrupted_sweep_passes_no_gate(project: Any) -> None:
     project.scenario("zz", verifier=SLOW)
     command = [sys.executable, "-m", "pytest", "--execgo-matrix", "--execgo-framework=langgraph", "-p", "no:cacheprovider"]
@@ -227,14 +235,13 @@ def test_a_worker_that_took_an_unknown_test_with_it_passes_no_gate(project: Any)
     result.stdout.fnmatch_lines(["    a worker died with test_own.py::test_deadly"])
 
 
-def test_a_scenario_that_cant_be_collected_is_missing_from_the_sweep(project: Any) -> None:
-    project.scenario("torn", text="id: torn\n")
-    result = project.run(
-        "-p", "no:xdist", "--continue-on-collection-errors", "--execgo-gate=pass_rate>=1", "--execgo-baseline=save=base.json"
-    )
+def test_tests_that_cant_be_collected_are_missing_from_the_sweep(project: Any) -> None:
+    (project.path / "test_torn.py").write_text("def test_cell(execgo_run:\n")
+    demands = ("--execgo-gate=pass_rate>=1", "--execgo-baseline=save=base.json")
+    result = project.run("-p", "no:xdist", "--continue-on-collection-errors", *demands, "scenarios", "test_torn.py")
     result.assert_outcomes(passed=1, errors=1)
     assert gates(project) == {"complete": False, "pass_rate>=1": True}
-    result.stdout.fnmatch_lines(["baseline not saved: scenarios/torn/scenario.yaml could not be collected"])
+    result.stdout.fnmatch_lines(["baseline not saved: test_torn.py could not be collected"])
     assert not (project.path / "base.json").exists()
     (sweep,) = project.path.glob("var/runs/sweeps/*/sweep.json")
     assert json.loads(sweep.read_text())["finished_at"] is None

@@ -65,6 +65,6 @@ def test_it_names_every_field_of_the_configuration_with_its_default() -> None:
 
 def test_it_names_every_option() -> None:
     actions = _parser()._subparsers._group_actions[0].choices.values()  # type: ignore[union-attr]
-    options = {word for parser in actions for action in parser._actions for word in action.option_strings if word.startswith("--")}  # type: ignore[attr-defined]
+    options = {word for parser in actions for action in parser._actions for word in action.option_strings if word.startswith("--")}
     missing = {option for option in options - {"--help"} if option not in PAGE}
     assert missing == set()
