@@ -16,7 +16,7 @@ from pytest_execgo.reporting.comparison import comparison_text
 from pytest_execgo.reporting.gates import gate_lines
 from pytest_execgo.reporting.tally import totals_line
 from pytest_execgo.reporting.text import counted, one_line
-from pytest_execgo.wiring.collector import check_exporter, collector
+from pytest_execgo.wiring.collector import check_exporter, collector, shown
 from pytest_execgo.wiring.compared import compare_sweeps
 from pytest_execgo.wiring.found_runs import find_runs, no_runs
 from pytest_execgo.wiring.merge import merge
@@ -175,7 +175,7 @@ def _otel(options: argparse.Namespace) -> int:
     sent = send_runs(runs, endpoint, problems)
     _warn(problems, "not sent")
     where = endpoint or os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or "http://localhost:4318"
-    print(f"{counted(sent, 'span')} of {counted(len(runs) - len(problems), 'run')} sent to {where}")
+    print(f"{counted(sent, 'span')} of {counted(len(runs) - len(problems), 'run')} sent to {shown(where)}")
     return 0 if sent else 2
 
 

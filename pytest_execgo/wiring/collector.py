@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from urllib.parse import urlsplit
 
 from pytest_execgo.core.errors import MissingDependency, UsageError
@@ -36,3 +37,8 @@ def collector(option: str, url: str) -> str:
     except MissingDependency as error:
         raise UsageError(error.code, f"{option}: {error.message}", error.hint) from error
     return url.strip()
+
+
+def shown(url: str) -> str:
+    """Return a collector's URL as it may stand in a log: without a user's name and password."""
+    return re.sub(r"(?<=//)[^/@]*@", "", url)

@@ -241,8 +241,10 @@ def _take(source: Source, making: Path, link: bool) -> None:
     for run in source.results:
         shutil.copytree(run.artifacts.run_dir, making / run.run_id, symlinks=True, copy_function=copy, ignore=_special)
     folder = source.found.folder
-    logs = folder.glob(f"stacks/{source.sweep_id}-*/*.log")
-    own = (folder / "sweeps" / source.sweep_id / name for name in (SWEEP, MERGE, SUMMARY, "benchmark-summary.md"))
+    merged = (folder / "sweeps" / source.sweep_id / MERGE).is_file()  # then what its parts left is there under their own ids
+    which = "*" if merged else source.sweep_id
+    logs = folder.glob(f"stacks/{which if merged else f'{which}-*'}/*.log")
+    own = (file for name in (SWEEP, MERGE, SUMMARY, "benchmark-summary.md") for file in folder.glob(f"sweeps/{which}/{name}"))
     for file in [*logs, *own]:
         if file.is_file() and not file.is_symlink():
             target = making / file.relative_to(folder)

@@ -15,7 +15,7 @@ from pytest_execgo.plan.result import BenchmarkResult
 from pytest_execgo.reporting.chrome_trace import TRACE_EVENTS, chrome_trace
 from pytest_execgo.reporting.run_trace import run_trace
 from pytest_execgo.reporting.text import counted, one_line
-from pytest_execgo.wiring.collector import check_exporter
+from pytest_execgo.wiring.collector import check_exporter, shown
 from pytest_execgo.wiring.settings import Settings
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def _send_all(runs: list[Path], endpoint: str) -> list[str]:
     except Exception as error:  # whatever is wrong with it, it is not the sweep
         return [f"warning: {_said(error)}"]
     left = [f"warning: {counted(len(problems), 'run')} not sent: {one_line(problems[0])}"] if problems else []
-    return [f"traces: {counted(sent, 'span')} sent to {endpoint}", *left]
+    return [f"traces: {counted(sent, 'span')} sent to {shown(endpoint)}", *left]
 
 
 def _said(error: Exception) -> str:

@@ -89,12 +89,18 @@ def test_a_merge_can_be_merged_with_more(parts: tuple[Any, Any], copied: Callabl
         third.change(run, repetition=1, cell_id=f"{third.runs.index(run):016x}", run_id=f"other-{run.name}")
         run.rename(run.with_name(f"other-{run.name}"))
     root = third.path.parent
+    log = Path("stacks", f"{parts[0].sweep_id}-gw0", "kernel.log")
+    (parts[0].path / log).parent.mkdir(parents=True)
+    (parts[0].path / log).write_text("it began\n")
     assert report("merge", parts[0].path, parts[1].path, "--out", root / "all").code == 0
     assert report("merge", root / "all", third.path, "--out", root / "more").code == 0
     summary, about = merged(root / "more")
     assert summary["totals"]["passed"] == 4
     assert summary["totals"]["failed"] == 4
     assert len(about["runs"]) == 8
+    assert (root / "more" / log).read_text() == "it began\n"
+    for part in parts:
+        assert (root / "more" / "sweeps" / part.sweep_id / "benchmark-summary.json").is_file()
 
 
 def test_a_cell_that_two_sweeps_ran_is_refused(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_execgo.core.errors import UsageError
+from pytest_execgo.wiring.collector import shown
 from pytest_execgo.wiring.options import OPTIONS, effective
 
 
@@ -75,3 +76,15 @@ def test_the_kernels_own_variables_are_not_ours() -> None:
 def test_the_process_environment_is_read_when_no_other_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTEST_EXECGO_REPEAT", "4")
     assert effective({}, {})["repeat"] == "4"
+
+
+@pytest.mark.parametrize("given", [[""], [" ", ","]])
+@pytest.mark.parametrize("name", ["gate", "baseline", "cell"])
+def test_a_demand_that_is_empty_is_refused_and_not_dropped(name: str, given: list[str]) -> None:
+    with pytest.raises(UsageError, match=f"{name}: an empty text can't be used"):
+        effective({name: given}, {}, {})
+
+
+def test_a_collector_is_shown_without_its_password() -> None:
+    assert shown("https://me:secret@otel.example:4318/v1") == "https://otel.example:4318/v1"
+    assert shown("http://localhost:4318") == "http://localhost:4318"
