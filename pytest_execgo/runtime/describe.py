@@ -6,6 +6,7 @@ import os
 import resource
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from pytest_execgo.runtime.engine import Engine
@@ -96,7 +97,7 @@ def resources(engine: Engine) -> dict[str, Any]:
         "queue_limit": engine.capacity.queue_limit,
         "cpu_count": os.cpu_count(),
         "load_average": list(os.getloadavg()),
-        "max_rss_kib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+        "max_rss_kib": _peak_kib(),
         **engine.ledger.shown(),
     }
 
@@ -130,3 +131,12 @@ def metrics(engine: Engine) -> str:
             f"execgo_runtime_{name} {value}",
         ]
     return "\n".join(lines) + "\n"
+
+
+def _peak_kib() -> int:
+    """Return the most memory that this process has held, in KiB. What rusage tells begins with what the process was forked from."""
+    try:
+        lines = Path("/proc/self/status").read_text("ascii").splitlines()
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))

@@ -55,10 +55,15 @@ def survivors(token: str) -> list[int]:
     return found
 
 
+def own_parents(folder: Path) -> list[Path]:
+    """Return the folders that pytest has made above one of its own, with xdist or without."""
+    return [parent for parent in folder.parents if parent.name.startswith(("pytest-", "popen-"))]
+
+
 @pytest.fixture
 def secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Path]]:
     """Files of the caller's: one for nobody else, one for everybody to read in the folder where the caller is, one in its home."""
-    for folder in (tmp_path, *tmp_path.parents[:2]):
+    for folder in (tmp_path, *own_parents(tmp_path)):
         folder.chmod(0o755)
     monkeypatch.chdir(tmp_path)
     found = [tmp_path / "private", tmp_path / "in-the-cwd", Path.home() / f".canary-{uuid.uuid4().hex}"]
@@ -382,7 +387,7 @@ raise SystemExit(1)
 
 def test_nothing_can_be_written_outside(box: Any, tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
-    for folder in tmp_path.parents[:2]:
+    for folder in own_parents(tmp_path):
         folder.chmod(0o755)
     (tmp_path / "there").write_text("before")
     (tmp_path / "there").chmod(0o666)

@@ -22,6 +22,11 @@ from pytest_execgo.sandbox.native import NativeConfinement
 SANDBOX = [sys.executable, "-m", "pytest_execgo.sandbox"]
 
 
+def own_parents(folder: Path) -> list[Path]:
+    """Return the folders that pytest has made above one of its own, with xdist or without."""
+    return [parent for parent in folder.parents if parent.name.startswith(("pytest-", "popen-"))]
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _needs_native() -> None:
     if (problem := NativeConfinement(enabled=True).problem()) is not None:
@@ -156,7 +161,7 @@ sys.exit(main(sys.argv[1:]))
     folder.mkdir()
     tmp_path.chmod(0o755)
     folder.chmod(0o777)
-    for parent in tmp_path.parents[:2]:
+    for parent in own_parents(tmp_path):
         parent.chmod(0o755)
     words = ["exec", "--mode", "native", "--mount", str(folder), "--cwd", str(folder), "--", "python3", "-c", held, token]
     process = subprocess.Popen([sys.executable, "-c", program, *words], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
