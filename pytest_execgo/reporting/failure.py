@@ -15,6 +15,7 @@ from pytest_execgo.reporting.timeline import detail_text, row_at, rows_of, start
 _LABEL = 13
 _WIDTH = 100  # characters of what stands beside a label
 _FIRST = 300  # characters of the first reason's first line: it may begin with a long path, and is all that a short summary shows
+_BENEATH = 6  # lines of the first reason's other lines
 _REASONS = 13  # lines of reasons but the first
 _REASON_LINES = 3
 _EVIDENCE = 5
@@ -26,7 +27,7 @@ _KNOWN = ("wire_id", "cell_id", "workspace", "outcome")  # what an event repeats
 
 
 def failure_text(result: BenchmarkResult, timeline: Sequence[Mapping[str, Any]], rerun: str) -> str:
-    """Return what to print for a cell that did not pass: at most 40 lines, whatever the run left behind.
+    """Return what to print for a cell that did not pass: at most 50 lines, whatever the run left behind.
 
     In this order: the first reason, which pytest's short summary shows, too (after the outcome, unless that is `failed`, which
     pytest says itself); the cell; other reasons; the attribution with its evidence, as numbers of events; what became of each
@@ -58,10 +59,16 @@ def failure_text(result: BenchmarkResult, timeline: Sequence[Mapping[str, Any]],
 
 
 def _first(outcome: str, found: Sequence[str]) -> list[str]:
-    """Return the first reason: its first line, which says what matters, as one, and beneath what more it says."""
+    """Return the first reason: its first line, which says what matters, as one; beneath, what more it says."""
     said = next(iter(found), NO_REASON).strip().splitlines() or [NO_REASON]
     head = said[0] if outcome == "failed" else f"{outcome}: {said[0]}"
-    beneath = wrapped("\n".join(said[1:]), _WIDTH, _REASON_LINES)
+    beneath: list[str] = []
+    for index, line in enumerate(said[1:]):
+        parts = wrapped(line, _WIDTH, _REASON_LINES)
+        if len(beneath) + len(parts) >= _BENEATH:
+            beneath.append(f"… and {counted(len(said) - 1 - index, 'more line')}, in result.json")
+            break
+        beneath += parts
     return [one_line(head, _FIRST), *(f"  {line}" for line in beneath)]
 
 

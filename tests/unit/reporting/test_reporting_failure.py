@@ -1,4 +1,4 @@
-"""What a failing cell prints: everything that helps, in at most 40 lines."""
+"""What a failing cell prints: everything that helps, each thing once, in at most 50 lines."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from pytest_execgo.plan.result import ArtifactManifest
+from pytest_execgo.plan.history import HistoryVerdict, Violation
+from pytest_execgo.plan.result import ArtifactManifest, FaultReport
 from pytest_execgo.plan.verdict import Attribution, Verdict
 from pytest_execgo.reporting.failure import failure_text
 
@@ -40,6 +41,18 @@ def test_an_error_without_verdict_attribution_or_timeline(make_result: Make) -> 
         "artifacts    var/runs/run-1",
         f"run again    {RERUN}",
     ]
+
+
+def test_the_first_reason_keeps_its_lines(make_result: Make) -> None:
+    error = "kernel died\n  hint: it wrote last:\n" + "\n".join(f"line {number}" for number in range(9))
+    lines = failure_text(make_result(outcome="error", verdict=None, attribution=None, error=error), [], RERUN).splitlines()
+    assert lines[:7] == [
+        "error: kernel died",
+        "  hint: it wrote last:",
+        *(f"  line {number}" for number in range(4)),
+        "  … and 5 more lines, in result.json",
+    ]
+    assert lines[7].startswith("cell ")
 
 
 def test_what_reasons_have_said_is_not_said_again(make_result: Make, make_event: Make) -> None:
@@ -103,12 +116,14 @@ def test_it_stays_short_whatever_the_run_left_behind(size: int, hostile: str, ma
         attribution=Attribution(layer="plan", code=text, message=text, evidence=list(range(few))),
         artifacts=ArtifactManifest(run_dir=f"runs/{hostile}"),
         backend=text,
+        faults=[FaultReport(fault=n, action=text, target=text, drawn=True, fired=True, error=text) for n in range(10)],
+        history=HistoryVerdict(outcome="invalid", violations=[Violation(check=text, message=text)] * 10),
     )
     names = {"stage_id": text, "task_id": text, "status": text, "error_code": text}
     rows = [make_event(seq, seq, text, **names, metadata={"error": text}) for seq in range(few)]
     printed = failure_text(result, rows, f"{RERUN} {hostile}")
     lines = printed.splitlines()
-    assert len(lines) <= 40
+    assert len(lines) <= 50
     assert max(map(len, lines[1:])) <= 160
     assert len(lines[0]) <= 340
     assert printed.isprintable() or set(filter(lambda character: not character.isprintable(), printed)) == {"\n"}
