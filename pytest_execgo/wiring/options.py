@@ -93,7 +93,7 @@ def asked_for(name: str, given: Mapping[str, object], environment: Mapping[str, 
 
 def _value(option: Option, given: object, ini: Mapping[str, str], variables: Mapping[str, str]) -> str:
     if isinstance(given, list):
-        if not any(text.strip(", ") for text in given) and not option.default:
+        if given and not any(text.strip(", ") for text in given) and not option.default:
             # most often a variable that is not set: what it was to demand must not be dropped in silence
             raise UsageError("bad_value", f"{option.name}: an empty text can't be used", "give a value, or leave the option out")
         given = ",".join(given)
