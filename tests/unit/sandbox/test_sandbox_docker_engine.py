@@ -32,5 +32,9 @@ def test_nothing_is_run() -> None:
     assert (caught.value.code, caught.value.hint) == ("no_container_engine", "install Docker Engine")
 
 
-def test_there_is_nothing_to_clean_up() -> None:
+def test_one_that_ran_nothing_asks_no_engine_to_clean_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("pytest_execgo.sandbox.docker.connect", lambda: asked.append("connect"))
+    monkeypatch.setattr("pytest_execgo.sandbox.docker.remove_leftovers", lambda client: asked.append("remove"))
     DockerConfinement().cleanup()
+    assert asked == []
