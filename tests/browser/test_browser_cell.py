@@ -218,6 +218,7 @@ def test_logs_metrics_and_all_events_are_there(watched: Watched, report: Report)
     assert "Plan validity\n100%" in page.locator("#metrics").inner_text()
     assert page.locator("#events tbody tr").count() == 0
     page.locator("#events > summary").click()
+    page.wait_for_selector("#events tbody tr")  # the rows are made when the browser tells that the part was opened
     kinds = page.locator("#events tbody tr td:nth-child(3)").all_inner_texts()
     assert kinds[0] == "run_started"
     assert kinds[-1] == "run_finished"

@@ -150,6 +150,7 @@ def test_hostile_artifacts_are_shown_and_nothing_more(watched: Watched, hostile:
     page = watched.open(hostile.file, hostile.cell("langgraph", "runtime_restart"))
     page.wait_for_selector("#timeline .item")
     page.locator("#events > summary").click()
+    page.wait_for_selector("#events tbody tr")
     page.locator("#logs").scroll_into_view_if_needed()
     assert_harmless(page)
     assert "</script><script>alert(1)</script>" in page.locator("#logs").inner_text()
@@ -212,6 +213,7 @@ def test_every_text_stands_out_from_its_ground(watched: Watched, report: Report,
     page = watched.open(report.file, report.cell("langgraph", "runtime_restart"), scheme=scheme)
     page.wait_for_selector("#timeline .item")
     page.locator("#events > summary").click()
+    page.wait_for_selector("#events tbody tr")
     page.locator(".graph .task").first.focus()
     page.keyboard.press("Enter")
     assert page.evaluate(CONTRAST) == []
