@@ -50,7 +50,7 @@ def read_document(path: Path) -> SourceDocument:
     data, lines = _parse(path, _read_text(path))
     if not isinstance(data, dict):
         found = "an empty file" if data is None else describe(data)
-        raise UsageError("malformed_file", f"{path}:1:1: found {found}", "the file must hold fields with values (a mapping)")
+        raise UsageError.malformed(path, 1, 1, f"found {found}", "the file must hold fields with values (a mapping)")
     document = SourceDocument(path, data, lines)
     clean, faults = clean_json(_dates_as_text(data) if path.suffix == ".toml" else data)
     if faults:
@@ -60,18 +60,13 @@ def read_document(path: Path) -> SourceDocument:
     return SourceDocument(path, clean, lines)
 
 
-def malformed(path: Path, line: int, column: int, what: str, hint: str = "") -> UsageError:
-    """Build the error for a file whose text can't be understood; line and column count from 1."""
-    return UsageError("malformed_file", f"{path}:{line}:{column}: {what}", hint)
-
-
 def _read_text(path: Path) -> str:
     try:
         return path.read_text("utf-8-sig")
     except UnicodeDecodeError as error:
         before = error.object[: error.start]
         column = error.start - before.rfind(b"\n")
-        raise malformed(path, before.count(b"\n") + 1, column, "not UTF-8 text", "save the file as UTF-8") from error
+        raise UsageError.malformed(path, before.count(b"\n") + 1, column, "not UTF-8 text", "save the file as UTF-8") from error
     except OSError as error:
         raise UsageError("unreadable_file", f"{path}: {error.strerror or error}") from error
 

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from pytest_execgo.core.document import malformed
+from pytest_execgo.core.errors import UsageError
 from pytest_execgo.core.jsonvalue import step_text
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}:,]|[^\s\[\]{}:,"]+')
@@ -18,9 +18,9 @@ def parse_json(path: Path, text: str) -> tuple[Any, dict[str, int]]:
     try:
         data = json.loads(text)
     except json.JSONDecodeError as error:
-        raise malformed(path, error.lineno, error.colno, error.msg, "the file must hold one JSON value") from error
+        raise UsageError.malformed(path, error.lineno, error.colno, error.msg, "the file must hold one JSON value") from error
     except ValueError as error:  # an integer of thousands of digits
-        raise malformed(path, 1, 1, str(error), "write a number that fits a double") from error
+        raise UsageError.malformed(path, 1, 1, str(error), "write a number that fits a double") from error
     return data, _Locator(path, text).locate()
 
 
@@ -79,7 +79,9 @@ class _Locator:
         around, seen = self.stack[-1]
         if key in seen:
             column = self.position - self.text.rfind("\n", 0, self.position)
-            raise malformed(self.path, self.line, column, f"field {key!r} stands here again; first on line {seen[key]}", "keep one")
+            raise UsageError.malformed(
+                self.path, self.line, column, f"field {key!r} stands here again; first on line {seen[key]}", "keep one"
+            )
         seen[key] = self.line
         self.place = around + step_text(key)
         self.lines[self.place] = self.line

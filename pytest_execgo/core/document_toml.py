@@ -10,7 +10,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from pytest_execgo.core.document import malformed
+from pytest_execgo.core.errors import UsageError
 from pytest_execgo.core.jsonvalue import Part, path_text
 
 _POSITION = re.compile(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)\Z", re.DOTALL)
@@ -25,9 +25,9 @@ def parse_toml(path: Path, text: str) -> tuple[dict[str, Any], dict[str, int]]:
         found = _POSITION.match(str(error))
         end = text.count("\n") + 1
         line, column = (int(found[2]), int(found[3])) if found and found[2] else (end, 1)
-        raise malformed(path, line, column, found[1] if found else str(error), "the file must be TOML 1.0") from error
+        raise UsageError.malformed(path, line, column, found[1] if found else str(error), "the file must be TOML 1.0") from error
     except ValueError as error:  # an integer of thousands of digits
-        raise malformed(path, 1, 1, str(error), "write a number that fits a double") from error
+        raise UsageError.malformed(path, 1, 1, str(error), "write a number that fits a double") from error
     return data, _locate(text)
 
 

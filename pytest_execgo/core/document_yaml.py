@@ -11,7 +11,6 @@ from typing import Any
 
 import yaml
 
-from pytest_execgo.core.document import malformed
 from pytest_execgo.core.errors import UsageError
 from pytest_execgo.core.jsonvalue import shortened, step_text
 
@@ -43,12 +42,16 @@ def parse_yaml(path: Path, text: str) -> tuple[Any, dict[str, int]]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        raise malformed(path, line, column, error.problem or str(error), "the file must hold one YAML document") from error
+        raise UsageError.malformed(
+            path, line, column, error.problem or str(error), "the file must hold one YAML document"
+        ) from error
     except yaml.reader.ReaderError as error:
         before = text[: error.position]
         column = error.position - before.rfind("\n")
         what = f"character U+{ord(error.character):04X} is not allowed" if isinstance(error.character, str) else error.reason
-        raise malformed(path, before.count("\n") + 1, column, what, "remove it, or escape it in double quotes") from error
+        raise UsageError.malformed(
+            path, before.count("\n") + 1, column, what, "remove it, or escape it in double quotes"
+        ) from error
     builder = _Builder(path)
     return (None if node is None else builder.build(node, "$")), builder.lines
 
@@ -80,7 +83,7 @@ class _Builder:
 
     def error(self, node: yaml.Node, what: str, hint: str = "") -> UsageError:
         mark = node.start_mark
-        return malformed(self.path, mark.line + 1, mark.column + 1, what, hint)
+        return UsageError.malformed(self.path, mark.line + 1, mark.column + 1, what, hint)
 
     def scalar(self, node: yaml.ScalarNode) -> Any:
         kind, text = node.tag.removeprefix(_TAG), node.value

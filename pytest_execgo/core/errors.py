@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
+from typing import Self
 
 
 class ExecGoError(Exception):
@@ -42,13 +44,18 @@ class UsageError(ExecGoError):
     exit_code = 2
 
     @classmethod
-    def unknown(cls, what: str, value: str, allowed: Iterable[str]) -> UsageError:
+    def unknown(cls, what: str, value: str, allowed: Iterable[str]) -> Self:
         """Build the error for a name that is not among the allowed ones, offering the nearest match."""
         names = sorted(allowed)
         near = difflib.get_close_matches(value, names, n=1, cutoff=0.5)
         guess = f"did you mean {near[0]!r}? " if near else ""
         known = ", ".join(names) or "none"
         return cls(f"unknown_{what.replace(' ', '_')}", f"unknown {what} {value!r}", f"{guess}allowed: {known}")
+
+    @classmethod
+    def malformed(cls, path: Path, line: int, column: int, what: str, hint: str = "") -> Self:
+        """Build the error for a file whose text can't be understood; line and column count from 1."""
+        return cls("malformed_file", f"{path}:{line}:{column}: {what}", hint)
 
 
 class MissingDependency(ExecGoError):
