@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import hmac
-import itertools
 import json
 import os
 import re
@@ -76,6 +74,14 @@ class TokenGuard:
         await self.app(scope, receive, send)
 
 
+class _Stopped(BaseException):
+    """What our own signal handler raises, when a signal comes before or after the server's own handler."""
+
+
+def _stop(signum: int, frame: FrameType | None) -> None:
+    raise _Stopped
+
+
 def serve(
     app: ASGIApp,
     address: str,
@@ -92,50 +98,20 @@ def serve(
     `shutdown_timeout` (seconds) bounds how long open requests may take after a stop was asked for. `on_stop` is called
     in the event loop as soon as the stop is asked for, before open requests are waited for.
     """
-    import asyncio
-
     import uvicorn  # deferred: 50 ms that only a server process pays
 
     from pytest_execgo.core.http_protocol import BoundedHead
+    from pytest_execgo.core.told_server import ToldServer
 
     sock = bind(address, shared=shared_port)
     port = sock.getsockname()[1]
     if on_bound is not None:
         on_bound(port)
 
-    class Stopped(BaseException):
-        """What our own signal handler raises, when a signal comes before or after the server's own handler."""
-
-    def stop(signum: int, frame: FrameType | None) -> None:
-        raise Stopped
-
-    class Announcing(uvicorn.Server):
-        loop: asyncio.AbstractEventLoop | None = None
-
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            self.loop, self.stop_asked = asyncio.get_running_loop(), asyncio.Event()
-            await super().startup(sockets)
-            gc.freeze()  # what the start has made stays as long as the process
-            gc.enable()
-            if ready_fd is not None and self.started:
-                with contextlib.suppress(BrokenPipeError), os.fdopen(ready_fd, "w") as ready:
-                    ready.write(json.dumps({"pid": os.getpid(), "port": port}) + "\n")
-
-        async def main_loop(self) -> None:
-            # uvicorn's own looks ten times a second whether it should stop; this one is told. `on_tick` counts tenths.
-            for tenths in itertools.count(0, 10):
-                if await self.on_tick(tenths):
-                    return
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(1):
-                        await self.stop_asked.wait()
-
-        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-            super().handle_exit(sig, frame)
-            if self.loop is not None:
-                self.loop.call_soon_threadsafe(self.stop_asked.set)
-                if on_stop is not None:
-                    self.loop.call_soon_threadsafe(on_stop)
+    def announce() -> None:
+        if ready_fd is not None:
+            with contextlib.suppress(BrokenPipeError), os.fdopen(ready_fd, "w") as ready:
+                ready.write(json.dumps({"pid": os.getpid(), "port": port}) + "\n")
 
     config = uvicorn.Config(
         app,
@@ -150,9 +126,9 @@ def serve(
     )
     # uvicorn re-raises the signal that stopped it; an ordinary stop must neither print a traceback nor end the process
     # by a signal, so that its caller still runs and its exit status is its own
-    with contextlib.suppress(KeyboardInterrupt, Stopped):
-        previous = signal.signal(signal.SIGTERM, stop)
+    with contextlib.suppress(KeyboardInterrupt, _Stopped):
+        previous = signal.signal(signal.SIGTERM, _stop)
         try:
-            Announcing(config).run(sockets=[sock])
+            ToldServer(config, on_ready=announce, on_stop=on_stop).run(sockets=[sock])
         finally:
             signal.signal(signal.SIGTERM, previous)
