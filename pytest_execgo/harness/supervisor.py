@@ -216,11 +216,15 @@ class Supervisor:
                 self._emit("exited", name, pid=pid, code=code)
 
     def end_all(self) -> None:
-        """SIGKILL every descendant until none is left; being told of each death, never polling."""
+        """SIGKILL every descendant until none is left; being told of each death, never polling.
+
+        Services are stopped first: none of them is to see another's death, and to record it as a result.
+        """
         while True:
-            for service in self.services.values():  # all there is to go by without /proc
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.killpg(service.pid, signal.SIGKILL)
+            for signum in (signal.SIGSTOP, signal.SIGKILL):
+                for service in self.services.values():  # all there is to go by without /proc
+                    with contextlib.suppress(ProcessLookupError, PermissionError):
+                        os.killpg(service.pid, signum)
             for pid in descendants(os.getpid()):
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(pid, signal.SIGKILL)

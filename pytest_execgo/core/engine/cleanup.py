@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -71,12 +72,19 @@ class Guard:
 
 
 def _remove(client: EngineClient, label: str, wanted: Callable[[Mapping[str, str]], bool], *, insist: bool) -> list[str]:
-    """Remove containers first, since a network that is in use can't be."""
+    """Remove containers first, since a network that is in use can't be.
+
+    All are paused before the first goes: no service is to see another's death, and to record it as a result.
+    """
+    import docker
+
     api = client.api
     found: list[tuple[str, Callable[[], object]]] = []
-    for one in api.containers(all=True, filters={"label": label}):
-        if wanted(one["Labels"]):
-            found.append((_name(one), partial(api.remove_container, one["Id"], force=True, v=True)))
+    containers = [one for one in api.containers(all=True, filters={"label": label}) if wanted(one["Labels"])]
+    for one in containers if len(containers) > 1 else ():
+        with contextlib.suppress(docker.errors.APIError):  # it is not running, or has gone
+            api.pause(one["Id"])
+    found += [(_name(one), partial(api.remove_container, one["Id"], force=True, v=True)) for one in containers]
     for one in api.networks(filters={"label": label}):
         if wanted(one["Labels"]):
             found.append((one["Name"], partial(api.remove_network, one["Id"])))

@@ -28,6 +28,7 @@ class FakeApi:
     def __init__(self, containers: Mapping[str, Mapping[str, str]], networks: Mapping[str, Mapping[str, str]]) -> None:
         self.api = self
         self.there = {"containers": containers, "networks": networks}
+        self.paused: list[str] = []
         self.removed: list[str] = []
         self.trouble: dict[str, list[docker.errors.APIError]] = {}
 
@@ -41,6 +42,12 @@ class FakeApi:
     def _found(self, kind: str, filters: dict[str, str]) -> list[tuple[str, Mapping[str, str]]]:
         name, _, value = filters["label"].partition("=")
         return [one for one in self.there[kind].items() if name in one[1] and value in ("", one[1][name])]
+
+    def pause(self, name: str) -> None:
+        assert not self.removed, "a service could see that another one has gone"
+        self.paused.append(name)
+        if name == "dead":
+            raise refusal(409, "it is not running")
 
     def remove_container(self, name: str, *, force: bool, v: bool) -> None:
         assert force
@@ -67,7 +74,9 @@ def test_only_what_a_dead_owner_left_is_removed_and_its_network_last(engine: Fak
 
 def test_one_owners_things_are_removed_alive_or_not(engine: FakeApi) -> None:
     assert remove_labelled(engine, OWNER_LABEL, "somebody") == ["half"]
+    engine.removed.clear()
     assert remove_labelled(engine, OWNER_LABEL, LIVE[OWNER_LABEL]) == ["live", "dead", "live-net", "dead-net"]
+    assert engine.paused == ["live", "dead"]
 
 
 @pytest.mark.parametrize(
