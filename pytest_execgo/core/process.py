@@ -117,6 +117,23 @@ class _Running:
         self.process.wait()
         return [survivor for survivor in survivors if survivor != pid]
 
+    def outcome(self, started_ns: int, timed_out: bool, survivors: Sequence[int]) -> CommandOutcome:
+        """Tell how it ended, once it was reaped."""
+        code = self.process.returncode
+        out, err = self.stdout.kept, self.stderr.kept if self.stderr is not None else None
+        return CommandOutcome(
+            exit_code=code if code >= 0 else None,
+            signal=-code if code < 0 else None,
+            stdout=out.content(),
+            stderr=err.content() if err is not None else b"",
+            stdout_truncated=out.truncated,
+            stderr_truncated=err is not None and err.truncated,
+            timed_out=timed_out,
+            started_ns=started_ns,
+            finished_ns=time.time_ns(),
+            survivors=tuple(survivors),
+        )
+
 
 async def _undisturbed(work: Coroutine[Any, Any, Result]) -> Result:
     """Await `work` to its end, even when the caller is cancelled meanwhile; then let the cancellation go on."""
@@ -155,8 +172,7 @@ async def run_command(
     pid (= process group); `pass_fds` are descriptors that the command inherits. Raises `OSError` when the program can't be
     started, `ValueError` for a NUL character.
     """
-    started = time.time_ns()
-    mark = mark or Mark.new()
+    started, mark = time.time_ns(), mark or Mark.new()
     process = spawn(
         argv,
         mark,
@@ -179,17 +195,4 @@ async def run_command(
             whole = True
     finally:
         survivors = await _undisturbed(running.end(grace, swept=not whole))
-    code = process.returncode
-    out, err = running.stdout.kept, running.stderr.kept if running.stderr is not None else None
-    return CommandOutcome(
-        exit_code=code if code >= 0 else None,
-        signal=-code if code < 0 else None,
-        stdout=out.content(),
-        stderr=err.content() if err is not None else b"",
-        stdout_truncated=out.truncated,
-        stderr_truncated=err is not None and err.truncated,
-        timed_out=timed_out,
-        started_ns=started,
-        finished_ns=time.time_ns(),
-        survivors=tuple(survivors),
-    )
+    return running.outcome(started, timed_out, survivors)

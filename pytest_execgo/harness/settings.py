@@ -12,7 +12,18 @@ from urllib.parse import urlsplit
 from pytest_execgo.core.errors import UsageError
 from pytest_execgo.plan.stack import Service
 
-INHERITED = ("HOME", "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "TMPDIR", "TZ", "USER", "LOGNAME")
+INHERITED = (
+    "HOME",
+    "LANG",
+    "LANGUAGE",
+    "LC_ALL",
+    "LC_CTYPE",
+    "TMPDIR",
+    "TZ",
+    "USER",
+    "LOGNAME",
+    "EXECGO_RUNTIME_WASM_INTERPRETERS",
+)
 """The only variables that services take over from whoever starts them, beside PATH."""
 DEFAULT_BASE = f"python:{sys.version_info.major}.{sys.version_info.minor}-slim"
 """What images of our services are built on unless something else is asked for."""

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -82,13 +82,17 @@ def remove_containers() -> None:
 class Sandboxes:
     """The sandboxes of one service. `mode` is that of code which names none, `environment` what the sandbox itself sees.
 
-    With `servers` a command in mode native starts in a fraction of the time.
+    `interpreters` are those of mode wasm, `LANGUAGE=FILE` each. With `servers` a command in mode native starts in a fraction of the
+    time.
     """
 
-    def __init__(self, folder: Path, environment: Mapping[str, str], mode: SandboxMode = "native") -> None:
+    def __init__(
+        self, folder: Path, environment: Mapping[str, str], mode: SandboxMode = "native", interpreters: Sequence[str] = ()
+    ) -> None:
         self.folder = folder.absolute()
         self.environment = dict(environment)
         self.mode = mode
+        self._interpreters = [part for word in interpreters for part in ("--interpreter", word)]
         self._tried: dict[SandboxMode, str] = {}
         self._tried_folder: dict[SandboxMode, str] = {}
         self._lock = threading.Lock()
@@ -124,7 +128,7 @@ class Sandboxes:
             self.servers.client("exec")
 
     def _try(self, mode: SandboxMode) -> str:
-        return self._trial("check", "--mode", mode)
+        return self._trial("check", "--mode", mode, *self._interpreters)
 
     def _try_folder(self, mode: SandboxMode) -> str:
         if mode == "wasm":  # any folder will do, and what it runs is each command's own affair
@@ -152,12 +156,12 @@ class Sandboxes:
         job = self._file(handle, "job")
         if isinstance(execution, Code):
             told, bounds = _code_job(handle, request, execution, mode), _code_bounds(request)
-            words = ["run", "--enable-native", "--document", str(job)]
+            words = ["run", "--enable-native", *self._interpreters, "--document", str(job)]
         else:
             assert isinstance(execution, Command | Script)
             told, bounds = self._variables(execution.env), _command_bounds(request)
             files = ["--env-file", str(job), "--report", str(self._file(handle, "report"))]
-            words = ["exec", "--mode", mode, *files, *_command_words(request), "--", *execution.argv()]
+            words = ["exec", "--mode", mode, *self._interpreters, *files, *_command_words(request), "--", *execution.argv()]
         self._write(job, told)
         program = [sys.executable, "-I", "-c", BOOT, PACKAGES]
         if self.servers is not None and mode == "native" and bounds.cpu_time_sec is None:  # an rlimit would bound the client alone

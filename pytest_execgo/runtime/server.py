@@ -41,6 +41,7 @@ class Settings:
     abandon_after: float
     isolation: str
     sandbox_mode: SandboxMode
+    wasm_interpreters: tuple[str, ...]
     shutdown_timeout: float
     ready_fd: int | None
     shared_port: bool
@@ -64,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     add("-abandon-after", "--abandon-after", metavar="SECONDS", help="commands without a service end then (default 60)")
     add("-isolation", "--isolation", metavar="WORD", help="auto, plain, namespace, bubblewrap, landlock or strict (default plain)")
     add("-sandbox-mode", "--sandbox-mode", metavar="MODE", help="sandbox of code that names none: native, docker, wasm")
+    add("-wasm-interpreters", "--wasm-interpreters", metavar="LANGUAGE=FILE,…", help="WASI modules that run languages in mode wasm")
     add("-shutdown-timeout", "--shutdown-timeout", metavar="SECONDS", help="for open requests on stop (default 15)")
     add("-ready-fd", "--ready-fd", type=int, metavar="FD", help="descriptor that gets one JSON line with pid and port")
     add("-shared-port", "--shared-port", action="store_true", help="listen with SO_REUSEPORT")
@@ -115,11 +117,22 @@ def read_settings(argv: list[str], environment: Mapping[str, str]) -> Settings:
         queue_limit=int(number("queue_limit", 1000, 0)),
         isolation=isolation,
         sandbox_mode=mode,
+        wasm_interpreters=_interpreters(text("wasm_interpreters", "")),
         shutdown_timeout=number("shutdown_timeout", 15, 0, whole=False),
         ready_fd=options.ready_fd,
         shared_port=options.shared_port,
         token=environment.get("EXECGO_RUNTIME_TOKEN", ""),
     )
+
+
+def _interpreters(told: str) -> tuple[str, ...]:
+    words = tuple(filter(None, told.split(",")))
+    for word in words:
+        name, _, file = word.partition("=")
+        if not name or not Path(file).is_file():
+            message = f"-wasm-interpreters (EXECGO_RUNTIME_WASM_INTERPRETERS): {word!r} names no language and a file that is there"
+            raise UsageError("bad_option", message, "python=/a/python.wasm,javascript=/a/quickjs.wasm; see docs/sandbox.md")
+    return tuple(f"{name}={Path(file).absolute()}" for name, _, file in (word.partition("=") for word in words))
 
 
 def _sandbox_environment(environment: Mapping[str, str]) -> dict[str, str]:
@@ -152,7 +165,7 @@ def build(settings: Settings, environment: Mapping[str, str], folder: DataFolder
     engine = Engine(store, keeper, capacity, command_environment(environment, inherit=inherits(environment)))
     engine.isolator = Isolator(settings.isolation)
     place, known = folder.path / "sandboxes", _sandbox_environment(environment)
-    engine.sandboxes = Sandboxes(place, known, settings.sandbox_mode)
+    engine.sandboxes = Sandboxes(place, known, settings.sandbox_mode, settings.wasm_interpreters)
     engine.sandboxes.servers = ForkServers(place, known)
     app: ASGIApp = build_app(
         engine, {"folder": str(folder.path), "moved_aside": folder.moved_aside, "unreadable": store.unreadable}

@@ -39,9 +39,10 @@ def main(words: list[str]) -> int:
 
         return serve(options.kind, options.socket, main)
     if options.what == "check":
-        from pytest_execgo.sandbox.choose import confinement_for
+        from pytest_execgo.sandbox.choose import confinement_for, interpreters_of
 
-        problem = confinement_for(options.mode, enable_native=True).problem()
+        known = interpreters_of(options.interpreter)
+        problem = confinement_for(options.mode, enable_native=True, interpreters=known).problem()
         sys.stdout.write(f"{problem or 'it can be had'}\n")
         return 0 if problem is None else NOT_HAD
     from pytest_execgo.sandbox.run_document import run_document
@@ -68,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     served.add_argument("socket", metavar="SOCKET", help="where they say it; until standard input ends")
     check = commands.add_parser("check", allow_abbrev=False, help="say whether a mode can be had here (exit code 3: why not)")
     check.add_argument("--mode", choices=MODES, required=True)
+    check.add_argument("--interpreter", **_INTERPRETER)
     command = commands.add_parser("exec", allow_abbrev=False, help="run one command, confined")
     command.add_argument("--mode", choices=MODES, required=True, help="choosing native enables it")
     command.add_argument("--mount", action="append", default=[], metavar="DIR[=INSIDE][:rw]", help="a folder that it sees")

@@ -197,7 +197,18 @@ def _trusted(host: str, number: str) -> bool:
     address = getattr(address, "ipv4_mapped", None) or address
     if host.rstrip(".").lower() in ("localhost", str(address), number):
         return True
-    return not (address.is_loopback or address.is_link_local or address.is_unspecified or address.is_multicast)
+    near = address.is_loopback or address.is_link_local or address.is_unspecified or address.is_multicast
+    return not (near or _is_this_machines(str(address)))
+
+
+def _is_this_machines(number: str) -> bool:
+    """Tell whether an address is one of an interface here: only such a one can be bound to."""
+    with socket.socket(socket.AF_INET6 if ":" in number else socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        try:
+            any_socket.bind((number, 0))
+        except OSError:
+            return False
+    return True
 
 
 async def _request(reader: asyncio.StreamReader) -> h11.Request:

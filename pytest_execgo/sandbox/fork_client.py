@@ -10,8 +10,10 @@ import os
 import sys
 
 LENGTH_BYTES = 4
+MOST_SAID = 4096
+"""Bytes of an answer: the exit code, and what the server has to say if there was nobody to say it on the client's streams."""
 GONE = 125
-"""Exit code when the server's end was lost: nobody knows how the command ended."""
+"""Exit code when the server's end was lost: nobody knows how the command ended. And when it could not begin, and says why."""
 BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from pytest_execgo.sandbox.__main__ import main; sys.exit(main(sys.argv[2:]))"
 
 
@@ -28,9 +30,17 @@ def main(address: str, packages: str, words: list[str]) -> int:
     told = b"\0".join(map(os.fsencode, words))
     data = len(told).to_bytes(LENGTH_BYTES, "big") + told
     streams = b"".join(fd.to_bytes(4, sys.byteorder) for fd in (0, 1, 2))
-    sent = connection.sendmsg([data], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, streams)])
-    connection.sendall(data[sent:])
-    answer = connection.recv(1)
+    answer = b""
+    try:
+        sent = connection.sendmsg([data], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, streams)])
+        connection.sendall(data[sent:])
+    except OSError:  # it would not hear all of it: it may have said why
+        pass
+    try:
+        answer = connection.recv(MOST_SAID)
+    except OSError:
+        pass
+    os.write(2, answer[1:])
     return answer[0] if answer else GONE
 
 

@@ -197,6 +197,9 @@ def _prove(orders: Orders) -> None:
         _prove_landlock(orders)
     else:
         _prove_namespaces(orders)
+    if orders["rung"] == "landlock" or orders["network"] == "any":
+        pair = (_socket.AF_UNIX, _socket.SOCK_DGRAM)
+        _must_fail("a socket can be made that sends to the host's", lambda: _socket.socketpair(*pair))
     for place in orders["folders"]:
         wanted = os.R_OK | os.X_OK | (os.W_OK if place["writable"] else 0)
         if not os.access(place["target"], wanted):

@@ -23,6 +23,7 @@ _ALLOW, _ERRNO, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
 _NUMBER, _ARCHITECTURE, _FIRST = 0, 4, 16  # offsets in seccomp_data; both machines are little endian
 _NEW_NAMESPACES = 0x7E020000  # CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET
 _INTERNET, _OF_A_NAMESPACE = (2, 10), (1, 16)  # AF_INET, AF_INET6; AF_UNIX, AF_NETLINK
+_DATAGRAMS = 2  # the bit of a socket's type that SOCK_DGRAM and SOCK_RAW have, SOCK_STREAM and SOCK_SEQPACKET not
 _SET_ID = 0o6000
 _MODES = {"chmod": 1, "fchmod": 1, "fchmodat": 2, "fchmodat2": 2, "creat": 1, "mknod": 1, "mknodat": 2}
 _OPENED = {"open": 1, "openat": 2}  # which argument holds the flags; the mode is the next
@@ -48,14 +49,14 @@ _NUMBERS: dict[str, tuple[int | None, int | None]] = {
     **dict(futimesat=(261, None), utimensat=(280, 88), setxattr=(188, 5), lsetxattr=(189, 6), fsetxattr=(190, 7)),
     **dict(removexattr=(197, 14), lremovexattr=(198, 15), fremovexattr=(199, 16), setxattrat=(463, 463)),
     **dict(removexattrat=(466, 466), file_setattr=(469, 469), open=(2, None), openat=(257, 56), openat2=(437, 437)),
-    **dict(creat=(85, None), mknod=(133, None), mknodat=(259, 33)),
+    **dict(creat=(85, None), mknod=(133, None), mknodat=(259, 33), socketpair=(53, 199), syslog=(103, 116)),
 }
 
 ALWAYS = (
     *("add_key", "request_key", "keyctl", "bpf", "perf_event_open", "userfaultfd"),
     *("io_uring_setup", "io_uring_enter", "io_uring_register", "mount", "umount2", "pivot_root", "unshare", "setns"),
     *("open_tree", "move_mount", "fsopen", "fsconfig", "fsmount", "fspick", "mount_setattr"),
-    *("name_to_handle_at", "open_by_handle_at", "fanotify_init"),
+    *("name_to_handle_at", "open_by_handle_at", "fanotify_init", "syslog"),
 )
 """No confined command makes these. It can't start a process in new namespaces, or make a set-user-ID file, either."""
 UNCOUNTED_MEMORY = ("memfd_create", "memfd_secret", "shmget")
@@ -98,6 +99,7 @@ def program(denied: Iterable[str], *, sockets: bool, internet_only: bool) -> byt
     """Return the filter: `denied` fail with EPERM; `sockets` may be made, with `internet_only` none but those.
 
     Of sockets there are only kinds that a network namespace holds: AF_VSOCK reaches a virtual machine's host from any of them.
+    Where no Unix socket may be made, pairs of them are connected ones: one for datagrams sends to whatever address it is told.
     """
     names = dict.fromkeys(denied)
     allow = _step(_RETURN, _ALLOW)
@@ -119,6 +121,9 @@ def program(denied: Iterable[str], *, sockets: bool, internet_only: bool) -> byt
         steps += [_step(_EQUAL, number, no=1), _refuse(errno.ENOSYS)]
     steps += _no_set_id(allow)
     steps += [_step(_EQUAL, own["clone"], no=4), _step(_LOAD, _FIRST), _step(_ANY_BIT, _NEW_NAMESPACES, no=1), _refuse(), allow]
+    if internet_only or not sockets:
+        pair = numbers(("socketpair",))["socketpair"]
+        steps += [_step(_EQUAL, pair, no=4), _step(_LOAD, _FIRST + 8), _step(_ANY_BIT, _DATAGRAMS, no=1), _refuse(), allow]
     if not sockets:
         steps += [_step(_EQUAL, own["socket"], no=1), _refuse()]
     else:

@@ -147,7 +147,7 @@ MODES: dict[str, Mode] = {
         cannot={
             **dict.fromkeys(("signal", "processes", "memory_together"), _NO_PROCESSES),
             **dict.fromkeys(("memory_shared", "memory_memfd"), _NOT_THERE),
-            "hosts": "mode wasm has no network",
+            **dict.fromkeys(("hosts", "any_network"), "mode wasm has no network"),
         },
     ),
 }

@@ -17,11 +17,6 @@ from pytest_execgo.plan.confinement import ConfinedEnd, Mount
 MIB = 1 << 20
 
 
-def own_parents(folder: Path) -> list[Path]:
-    """Return the folders that pytest has made above one of its own, with xdist or without."""
-    return [parent for parent in folder.parents if parent.name.startswith(("pytest-", "popen-"))]
-
-
 def text(end: ConfinedEnd) -> str:
     assert end.exit_code == 0, end
     return end.stdout.decode()
@@ -183,11 +178,9 @@ def test_it_can_be_had_and_says_so(box: Any) -> None:
     assert text(box.run("print('still there')")) == "still there\n"
 
 
-def test_nothing_of_ours_is_left_among_the_temporary_files(box: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    tmp_path.chmod(0o777)
-    for parent in own_parents(tmp_path):
-        parent.chmod(0o755)
+def test_nothing_of_ours_is_left_among_the_temporary_files(box: Any, open_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(open_path))
+    monkeypatch.setattr("tempfile.tempdir", str(open_path))
+    open_path.chmod(0o777)
     assert text(box.run("open('left', 'w').write('x'); print('run')")) == "run\n"
-    assert list(tmp_path.iterdir()) == []
+    assert list(open_path.iterdir()) == []

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import resource
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +22,7 @@ import pytest
 from pytest_execgo.runtime.fork_servers import ForkServers
 
 PATIENCE = 60.0
+NOBODY = 65534
 Finish = Callable[..., dict[str, Any]]
 
 
@@ -156,6 +161,70 @@ def test_a_mistake_is_told_by_its_exit_code(servers: ForkServers) -> None:
     with client(servers, "--no-such-option", "--", "true") as asked:
         _, err = asked.communicate(timeout=PATIENCE)
     assert (asked.returncode, b"--no-such-option" in err) == (2, True)
+
+
+def told(servers: ForkServers) -> tuple[int, bytes]:
+    """Return a client's exit code, and what it was told."""
+    with client(servers, "--", "true") as asked:
+        _, err = asked.communicate(timeout=PATIENCE)
+    return asked.returncode, err
+
+
+@pytest.mark.parametrize("room", [0, 1])  # for no connection; for that, and not for the client's streams
+def test_a_server_that_may_open_nothing_more_says_so_and_lives_on(servers: ForkServers, room: int) -> None:
+    assert told(servers) == (0, b"")  # so it is up
+    (server,) = servers_in(servers._folder)
+    taken = {int(fd.name) for fd in Path(f"/proc/{server}/fd").iterdir()}
+    usual = resource.prlimit(server, resource.RLIMIT_NOFILE)
+    free = next(number for number in range(len(taken) + 1) if number not in taken)
+    resource.prlimit(server, resource.RLIMIT_NOFILE, (free + room, usual[1]))
+    for code, err in (told(servers), told(servers)):
+        assert (code, b"could not begin: Too many open files" in err) == (125, True), err
+    resource.prlimit(server, resource.RLIMIT_NOFILE, usual)
+    assert told(servers) == (0, b"")
+    assert servers_in(servers._folder) == [server]
+
+
+@pytest.fixture
+def ordinary_users(monkeypatch: pytest.MonkeyPatch) -> Iterator[ForkServers]:
+    """The servers of somebody whom RLIMIT_NPROC bounds, which is not root; with an interpreter that such a user may start."""
+    folder = Path(tempfile.mkdtemp(prefix="fork-servers-"))
+    if os.geteuid() == 0:
+        os.chown(folder, NOBODY, NOBODY)
+        become: dict[str, Any] = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
+        monkeypatch.setattr(subprocess, "Popen", partial(subprocess.Popen, **become))
+        monkeypatch.setattr(sys, "executable", shutil.which("python3", path="/usr/bin:/usr/local/bin:/bin") or "python3")
+    made = ForkServers(folder, {"PATH": "/usr/bin:/bin"})
+    try:
+        made.client("exec")
+        eventually((folder / "exec.sock").exists, "the server never came up")
+        monkeypatch.undo()
+        yield made
+    finally:
+        made.close()
+        shutil.rmtree(folder)
+
+
+def limit_processes(of: int, most: int) -> int:
+    """Set a process's soft limit on its user's processes, as that user, and return what it was."""
+    user = Path(f"/proc/{of}").stat().st_uid
+    become: dict[str, Any] = {"user": user, "group": user, "extra_groups": []} if os.geteuid() == 0 else {}
+    code = "import resource, sys; of, most = map(int, sys.argv[1:]); kind = resource.RLIMIT_NPROC; old = resource.prlimit(of, kind)"
+    code += "; resource.prlimit(of, kind, (most, old[1])); print(old[0])"
+    python = shutil.which("python3", path="/usr/bin:/usr/local/bin:/bin") or sys.executable
+    done = subprocess.run([python, "-c", code, str(of), str(most)], capture_output=True, check=True, text=True, cwd="/", **become)
+    return int(done.stdout)
+
+
+def test_a_server_that_may_start_nothing_more_says_so_and_lives_on(ordinary_users: ForkServers) -> None:
+    assert told(ordinary_users) == (0, b"")
+    (server,) = servers_in(ordinary_users._folder)
+    usual = limit_processes(server, 1)
+    for code, err in (told(ordinary_users), told(ordinary_users)):
+        assert (code, b"could not begin: Resource temporarily unavailable" in err) == (125, True), err
+    limit_processes(server, usual)
+    assert told(ordinary_users) == (0, b"")
+    assert servers_in(ordinary_users._folder) == [server]
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])

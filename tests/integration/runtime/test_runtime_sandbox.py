@@ -239,3 +239,20 @@ def test_the_service_tells_its_sandboxes(runtime: httpx.Client) -> None:
     assert all(state["available"] or state["reason"] for state in sandbox["modes"].values())
     assert {"python", "bash"} <= set(sandbox["languages"])
     assert runtime.get("/api/v1/runtime/sandboxes/native").json() == {"mode": "native", **sandbox["modes"]["native"]}
+
+
+def test_mode_wasm_runs_the_languages_whose_interpreters_are_named(launch_runtime: Launch, finish: Finish, tmp_path: Path) -> None:
+    wasmtime = pytest.importorskip("wasmtime")
+    says_hi = """(module
+      (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
+      (memory (export "memory") 1) (data (i32.const 0) "\\08\\00\\00\\00\\02\\00\\00\\00hi")
+      (func (export "_start") (drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 16)))))"""
+    (tmp_path / "python.wasm").write_bytes(bytes(wasmtime.wat2wasm(says_hi)))
+    _, client = launch_runtime("-sandbox-mode", "wasm", EXECGO_RUNTIME_WASM_INTERPRETERS=f"python={tmp_path / 'python.wasm'}")
+    answer = finish(client, code("whatever"))
+    assert (answer["status"], answer["output"]["stdout"], answer["isolation"]["effective"]) == ("success", "hi", "wasm"), answer
+    command = {"kind": "command", "program": "python", "args": ["x.py"]}
+    assert finish(client, command, sandbox={"mode": "wasm"})["output"]["stdout"] == "hi"
+    refused = finish(client, code("1", "javascript"))
+    assert refused["error"]["code"] == "sandbox_setup_failed"
+    assert "mode wasm has no interpreter for javascript" in refused["error"]["message"]

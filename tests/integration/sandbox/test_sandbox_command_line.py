@@ -22,11 +22,6 @@ from pytest_execgo.sandbox.native import NativeConfinement
 SANDBOX = [sys.executable, "-m", "pytest_execgo.sandbox"]
 
 
-def own_parents(folder: Path) -> list[Path]:
-    """Return the folders that pytest has made above one of its own, with xdist or without."""
-    return [parent for parent in folder.parents if parent.name.startswith(("pytest-", "popen-"))]
-
-
 @pytest.fixture(scope="module", autouse=True)
 def _needs_native() -> None:
     if (problem := NativeConfinement(enabled=True).problem()) is not None:
@@ -143,7 +138,7 @@ def survivors(token: str) -> list[int]:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT])
 @pytest.mark.parametrize("rung", ["bubblewrap", "namespace", "landlock"])
-def test_whatever_ends_it_ends_everything(tmp_path: Path, number: signal.Signals, rung: str) -> None:
+def test_whatever_ends_it_ends_everything(open_path: Path, number: signal.Signals, rung: str) -> None:
     confinement = NativeConfinement(enabled=True, rungs=(Rung(rung),))
     if (problem := confinement.problem()) is not None:
         pytest.skip(problem)
@@ -157,12 +152,9 @@ native.NativeConfinement.__init__.__kwdefaults__["rungs"] = ({rung!r},)
 from pytest_execgo.sandbox.__main__ import main
 sys.exit(main(sys.argv[1:]))
 """
-    folder = tmp_path / "open"
+    folder = open_path / "open"
     folder.mkdir()
-    tmp_path.chmod(0o755)
     folder.chmod(0o777)
-    for parent in own_parents(tmp_path):
-        parent.chmod(0o755)
     words = ["exec", "--mode", "native", "--mount", str(folder), "--cwd", str(folder), "--", "python3", "-c", held, token]
     process = subprocess.Popen([sys.executable, "-c", program, *words], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     try:

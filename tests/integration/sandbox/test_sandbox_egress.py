@@ -134,12 +134,26 @@ def test_everything_else_is_refused(proxy: int, server: http.server.ThreadingHTT
     assert server.came == []  # type: ignore[attr-defined]
 
 
-def test_a_name_does_not_lead_to_this_machine(monkeypatch: pytest.MonkeyPatch, server: http.server.ThreadingHTTPServer) -> None:
+def own_address() -> str:
+    """Return the address by which this machine would be seen elsewhere; nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        try:
+            any_socket.connect(("198.51.100.1", 9))
+        except OSError:
+            pytest.skip("this machine has no network")
+        return str(any_socket.getsockname()[0])
+
+
+@pytest.mark.parametrize("leads_to", ["loopback", "its own address"])
+def test_a_name_does_not_lead_to_this_machine(
+    monkeypatch: pytest.MonkeyPatch, server: http.server.ThreadingHTTPServer, leads_to: str
+) -> None:
     asked = []
+    number = "127.0.0.1" if leads_to == "loopback" else own_address()
 
     def resolve(host: str, port: int, *_: Any, **__: Any) -> Any:
         asked.append(host)
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (number, port))]
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
     with EgressProxy(("rebound.example",)) as one:

@@ -17,7 +17,8 @@ import pytest
 
 from pytest_execgo.core.errors import SandboxError
 from pytest_execgo.core.process_identity import ProcessIdentity
-from pytest_execgo.plan.sandbox import ConfinedCommand, ConfinedEnd, Mount
+from pytest_execgo.plan.sandbox import ConfinedCommand, ConfinedEnd, ExecutionRequest, Language, Mount, SandboxConfig
+from pytest_execgo.sandbox.executor import SandboxExecutor
 from pytest_execgo.sandbox.wasm import WasmConfinement
 from pytest_execgo.sandbox.wasm_gate import used
 
@@ -298,6 +299,31 @@ def test_an_interpreter_is_called_by_its_name(tmp_path: Path) -> None:
     confinement = WasmConfinement({"python": tmp_path / "any.wasm"})
     assert confinement.problem() is None
     assert confinement.run(replace(COMMAND, work=tmp_path / "work", argv=("python", "code"))).stdout == b"source"
+
+
+CODE: dict[Language, str] = {
+    "python": "import sys, other; print(other.x, sys.argv[1:], sys.stdin.read())",
+    "javascript": "import {x} from './other.js'; console.log(x, scriptArgs.slice(1))",
+}
+
+
+@pytest.mark.parametrize(("language", "file", "said"), [("python", "python", "1 ['a'] in"), ("javascript", "quickjs", "1 a")])
+def test_interpreters_that_can_be_fetched_run_code(language: Language, file: str, said: str) -> None:
+    interpreter = Path(os.environ.get("EXECGO_TEST_WASM_PYTHON", "none")).with_name(f"{file}.wasm")
+    if not interpreter.is_file():
+        pytest.skip(f"EXECGO_TEST_WASM_PYTHON names no folder with {interpreter.name} (docs/sandbox.md says where to get it)")
+    request = ExecutionRequest(
+        id="1",
+        language=language,
+        code=CODE[language],
+        args=["a"],
+        stdin="in",
+        files={"other.py": "x = 1", "other.js": "export const x = 1"},
+    )
+    with SandboxExecutor(SandboxConfig(mode="wasm"), WasmConfinement({language: interpreter})) as executor:
+        result = executor.execute(request)
+    assert (result.success, result.stdout) == (True, f"{said}\n"), result
+    assert result.memory_used_bytes
 
 
 def test_the_command_line_takes_interpreters(tmp_path: Path) -> None:

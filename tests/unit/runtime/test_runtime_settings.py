@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from pytest_execgo.core.bodies import HttpError
@@ -28,6 +30,18 @@ def test_what_is_kept_and_shared_is_set_by_options_or_variables() -> None:
     for bad in (["-capacity-memory", "0"], ["-capacity-cpu", "x"], ["-tenant-limit", "0"], ["-abandon-after", "0"]):
         with pytest.raises(UsageError, match=bad[0]):
             read_settings(bad, {})
+
+
+def test_interpreters_of_mode_wasm_are_files_that_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert read_settings([], {}).wasm_interpreters == ()
+    (tmp_path / "a.wasm").touch()
+    monkeypatch.chdir(tmp_path)
+    told = {"EXECGO_RUNTIME_WASM_INTERPRETERS": f"python=a.wasm,javascript={tmp_path}/a.wasm"}
+    both = (f"python={tmp_path}/a.wasm", f"javascript={tmp_path}/a.wasm")
+    assert read_settings([], told).wasm_interpreters == both
+    for bad in ("python", "=a.wasm", "python=", "python=b.wasm"):
+        with pytest.raises(UsageError, match=r"-wasm-interpreters.*names no language and a file"):
+            read_settings(["-wasm-interpreters", bad], told)
 
 
 @pytest.mark.parametrize("dashes", ["-", "--"])

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import re
+import socket
 import struct
 import subprocess
 import sys
@@ -109,6 +110,15 @@ class TestFilter:
         assert tuple(family for family in range(46) if verdict(program, number, family) == "allow") == families
         assert verdict(program, number + 1, 40) == "allow"  # another call
 
+    @pytest.mark.parametrize(("sockets", "internet_only", "datagrams"), [(False, True, 1), (True, True, 1), (True, False, "allow")])
+    def test_pairs_of_sockets(self, sockets: bool, internet_only: bool, datagrams: int | str) -> None:
+        program = syscall_filter.program((), sockets=sockets, internet_only=internet_only)
+        (number,) = syscall_filter.numbers(("socketpair",)).values()
+        for kind in (socket.SOCK_STREAM, socket.SOCK_SEQPACKET):
+            assert verdict(program, number, 1, kind | socket.SOCK_CLOEXEC) == "allow"
+        for kind in (socket.SOCK_DGRAM, socket.SOCK_RAW):
+            assert verdict(program, number, 1, kind | socket.SOCK_CLOEXEC) == datagrams
+
     def test_limits_of_oneself_can_be_lowered(self) -> None:
         program = syscall_filter.program(syscall_filter.OTHERS_OF_THE_USER, sockets=True, internet_only=False)
         (number,) = syscall_filter.numbers(("prlimit64",)).values()
@@ -202,13 +212,81 @@ def test_links_out_of_a_folder_are_not_followed(watched: Path) -> None:
     assert not watch.exceeded()
 
 
+def test_a_path_that_is_longer_than_paths_can_be_is_looked_into(watched: Path) -> None:
+    watch = DiskWatch([watched], 300_000, set)
+    make_deep(watched, "d" * 100, 50)
+    assert not watch.exceeded()
+    where = os.open(watched, os.O_RDONLY)
+    for _ in range(50):
+        deeper = os.open("d" * 100, os.O_RDONLY, dir_fd=where)
+        os.close(where)
+        where = deeper
+    far = os.open("far", os.O_WRONLY | os.O_CREAT, dir_fd=where)
+    assert os.write(far, b"x" * 400_000) == 400_000
+    os.close(far)
+    os.close(where)
+    assert watch.exceeded()
+
+
+def test_files_without_content_take_a_place_too(watched: Path) -> None:
+    watch = DiskWatch([watched], 300_000, set)
+    for number in range(400):
+        (watched / str(number)).touch()
+    assert watch.exceeded()
+
+
+RENAMING = """
+import os, sys, time
+os.chdir(sys.argv[1])
+for place in range(40):
+    os.mkdir(f"{place}-a")
+    open(f"{place}-a/f", "wb").write(b"x" * 20_000)
+    open(f"{place}-f-a", "wb").write(b"x" * 20_000)
+print("made", flush=True)
+end = time.monotonic() + 60
+while time.monotonic() < end:
+    for one, other in ("ab", "ba"):
+        for place in range(40):
+            os.rename(f"{place}-{one}", f"{place}-{other}")
+            os.rename(f"{place}-f-{one}", f"{place}-f-{other}")
+"""
+
+
+def test_what_is_renamed_all_the_time_is_counted(watched: Path) -> None:
+    watch = DiskWatch([watched], 1_000_000, set)
+    with subprocess.Popen([sys.executable, "-c", RENAMING, str(watched)], stdout=subprocess.PIPE) as renaming:
+        assert renaming.stdout is not None
+        try:
+            assert renaming.stdout.readline() == b"made\n"
+            assert [watch.exceeded() for _ in range(200)] == [True] * 200
+        finally:
+            renaming.kill()
+
+
+def test_a_folder_that_becomes_a_link_meanwhile_is_not_followed(watched: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    watch = DiskWatch([watched], 300_000, set)
+    (watched / "turning").mkdir()
+    seen, looked = os.open, []
+
+    def turned(name: str, *how: int, **rest: int) -> int:
+        if name == "turning":
+            looked.append(name)
+            (watched / "turning").rename(watched / "was")
+            (watched / "turning").symlink_to("/usr")
+        return seen(name, *how, **rest)
+
+    monkeypatch.setattr(os, "open", turned)
+    assert not watch.exceeded()
+    assert looked == ["turning"]
+
+
 def test_what_can_t_be_looked_into_is_too_much(watched: Path) -> None:
     if os.geteuid() == 0:
-        make_deep(watched, "d" * 100, 50)
+        make_deep(watched, "d", 250)
         watch = DiskWatch([watched], 10**9, set)
         assert not watch.exceeded()
         (watched / "other").mkdir()
-        make_deep(watched / "other", "d" * 100, 50)
+        make_deep(watched / "other", "d", 250)
         assert watch.exceeded()
     else:
         watch = DiskWatch([watched], 10**9, set)
@@ -236,6 +314,36 @@ def test_a_copy_is_of_files_folders_and_links_only(tmp_path: Path) -> None:
     os.mkfifo(source / "pipe")
     with pytest.raises(OSError, match="neither a file nor a folder"):
         copy(str(source), str(tmp_path / "again"))
+
+
+FEW_DESCRIPTORS = """
+import os, resource
+from pytest_execgo.core.errors import SandboxError
+from pytest_execgo.sandbox.private_folder import private_folder
+with private_folder():
+    pass
+before = len(os.listdir("/proc/self/fd"))
+soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+for room in range(12):
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before - 2 + room, hard))
+    try:
+        with private_folder() as folder:
+            (folder / "made").touch()
+        said = "done"
+    except (SandboxError, OSError) as error:
+        said = getattr(error, "code", "raw")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    print(said, len(os.listdir("/proc/self/fd")) - before)
+"""
+
+
+def test_who_may_open_too_few_files_for_a_private_folder_is_told_and_nothing_is_left(tmp_path: Path) -> None:
+    words = [sys.executable, "-c", FEW_DESCRIPTORS]
+    done = subprocess.run(words, env={"PATH": "/usr/bin:/bin", "TMPDIR": str(tmp_path)}, capture_output=True, text=True, check=True)
+    said = done.stdout.splitlines()
+    assert (said[0], said[-1]) == ("no_folder 0", "done 0"), said
+    assert set(said) <= {"no_folder 0", "folder_left 0", "done 0"}, said
+    assert [folder.name for folder in tmp_path.iterdir() if not (folder / ".lock").exists()] == []  # the next process removes those
 
 
 def test_a_private_folder_is_gone_afterwards_with_all_in_it() -> None:
