@@ -1,4 +1,4 @@
-"""`harness up|status|down`: one stack on fixed ports, by hand, for as long as it is wanted. `harness build`: its images."""
+"""`harness up|status|down`: one stack on fixed ports, by hand, for as long as it is wanted. `harness build|clean`: images."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
-from pytest_execgo.core.engine.connection import connect
-from pytest_execgo.core.engine.images import image_bytes
+from pytest_execgo.core.engine.connection import connect, engine_call
+from pytest_execgo.core.engine.images import image_bytes, layers_bytes
 from pytest_execgo.core.errors import StackError, UsageError
 from pytest_execgo.core.folder_lock import FolderHeld, lock_folder
 from pytest_execgo.harness.health import health_problem
@@ -25,15 +25,16 @@ _PORTS = {
     Service.RUNTIME: ("--runtime-port", 18081),
     Service.FIXTURES: ("--fixtures-port", 18082),
 }
-_DOWN_TIMEOUT = 20.0
+_SIGNAL_TIMEOUT = 20.0  # seconds that the keeper may take for each of the signals that end it
+_LEFT_TIMEOUT = 20.0  # seconds that what is left of a stack may take to end after its keeper
 _PROBE_TIMEOUT = 1.0
 
 
 def main(argv: list[str]) -> int:
-    """Run one of the four; 0 done (for `status`: all healthy), 1 not healthy, 2 a user's mistake, 3 a failure."""
+    """Run one of the five; 0 done (for `status`: all healthy), 1 not healthy, 2 a user's mistake, 3 a failure."""
     options = _parser().parse_args(argv)
-    if options.command == "build":
-        return _build(options.base_image)
+    if options.command in ("build", "clean"):
+        return (_build if options.command == "build" else _clean)(options.base_image)
     folder: Path = options.dir.absolute()
     if options.command == "up":
         return _up(options, folder)
@@ -46,17 +47,20 @@ def _parser() -> argparse.ArgumentParser:
     up = commands.add_parser("up", help="bring a stack up and leave it running")
     for service, (option, port) in _PORTS.items():
         up.add_argument(option, type=int, default=port, metavar="N", help=f"port of the {service} (default {port})")
+    up.add_argument("--backend", choices=("embedded", "containers"), default="embedded", help="default %(default)s")
     up.add_argument("--bin", type=Path, metavar="PATH", help="an ExecGo binary to use as the kernel instead of ours")
     up.add_argument("--token", help="guard the services with this bearer token (default: no guard)")
     status = commands.add_parser("status", help="show how the services are")
     down = commands.add_parser("down", help="end the stack and wait until it is gone")
     build = commands.add_parser("build", help="build the images of the services, for the containers backend")
-    build.add_argument(
-        "--base-image",
-        default=os.environ.get("PYTEST_EXECGO_BASE_IMAGE") or DEFAULT_BASE,
-        metavar="IMAGE",
-        help="what they are built on (default %(default)s)",
-    )
+    clean = commands.add_parser("clean", help="remove images of the services that are not of this version and that nothing uses")
+    for command in (up, build, clean):
+        command.add_argument(
+            "--base-image",
+            default=os.environ.get("PYTEST_EXECGO_BASE_IMAGE") or DEFAULT_BASE,
+            metavar="IMAGE",
+            help="what images are built on (default %(default)s)",
+        )
     for command in (up, status, down):
         command.add_argument(
             "--dir", type=Path, default=Path("var/harness"), metavar="DIR", help="its data and logs (default %(default)s)"
@@ -65,21 +69,51 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _build(base: str) -> int:
-    from pytest_execgo.harness.image_build import service_images  # deferred: what only this command needs
+    client = connect()
+    images = _built(base)
+    print(_table([("image", "size"), *((image, f"{image_bytes(client, image) / 1e6:.0f} MB") for image in images.values())]))
+    return 0
+
+
+def _built(base: str) -> dict[Service, str]:
+    from pytest_execgo.harness.image_build import service_images  # deferred: what only containers need
+
+    return service_images(connect(), base, tell=lambda line: print(f"{line} ...", flush=True))
+
+
+def _clean(base: str) -> int:
+    from pytest_execgo.harness.image_build import remove_old_images  # deferred: what only this command needs
 
     client = connect()
-    images = service_images(client, base, tell=lambda line: print(f"{line} ...", flush=True))
-    print(_table([("image", "size"), *((image, f"{image_bytes(client, image) / 1e6:.0f} MB") for image in images.values())]))
+    with engine_call("remove images"):
+        before = layers_bytes(client)
+        removed = remove_old_images(client, base)
+        freed = before - layers_bytes(client)
+    for name in removed:
+        print(name)
+    print(f"{len(removed)} images removed, {max(0, freed) / 1e6:.0f} MB freed" if removed else "no image to remove")
     return 0
 
 
 def _up(options: argparse.Namespace, folder: Path) -> int:
     if options.bin is not None:
+        if options.backend == "containers":
+            raise UsageError("bin_in_containers", "--bin can't be used in containers", "leave --bin or --backend containers out")
         checked_binary(options.bin, "--bin")
     ports = {service: getattr(options, option[2:].replace("-", "_")) for service, (option, _) in _PORTS.items()}
     lock = _lock(folder)
     _check_ports(ports)
-    request = KeeperRequest(folder=folder, ports=ports, binary=options.bin, token=options.token, environ=dict(os.environ))
+    if options.backend == "containers":
+        _built(options.base_image)
+    request = KeeperRequest(
+        backend=options.backend,
+        folder=folder,
+        ports=ports,
+        binary=options.bin,
+        base_image=options.base_image,
+        token=options.token,
+        environ=dict(os.environ),
+    )
     start_keeper(request, lock, dict(os.environ))
     for record in _recorded(folder).services:
         print(f"{record.service:<9} {record.url}")
@@ -156,9 +190,10 @@ def _down(folder: Path) -> int:
         print(f"no stack runs in {folder}")
         return 0
     was_up = state.keeper.alive()
-    # the keeper takes the stack down; should it be stuck, its death does, through the supervisor
-    ended = any(state.keeper.end(signum, _DOWN_TIMEOUT) for signum in (signal.SIGTERM, signal.SIGKILL))
-    if not ended or not state.supervisor.end(signal.SIGTERM, _DOWN_TIMEOUT):
+    # the keeper takes the stack down, and its state with it; should it be stuck, its death does, through the supervisor
+    ended = any(state.keeper.end(signum, _SIGNAL_TIMEOUT) for signum in (signal.SIGTERM, signal.SIGKILL))
+    left = HarnessState.load(folder) is not None
+    if not ended or (left and not state.supervisor.end(signal.SIGTERM, _LEFT_TIMEOUT)):
         raise StackError("stack_not_gone", f"the stack in {folder} did not end (keeper pid {state.keeper.pid})")
     HarnessState.remove(folder)
     print(f"the stack in {folder} is down" if was_up else f"removed what a stack that is gone left in {folder}")

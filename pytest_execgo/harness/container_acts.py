@@ -105,6 +105,11 @@ class ContainerActs:
         """
         return self._watchers.fileno()
 
+    @property
+    def lost(self) -> bool:
+        """Tell whether the engine has ended, or can't be reached any more."""
+        return self._watch is not None and self._watch.gone
+
     def _live(self, service: Service = Service.KERNEL) -> ServiceContainer:
         if self._watch is None:
             raise StackError("stack_down", "the containers stack is not up", "call up() first")

@@ -69,6 +69,8 @@ class ContainerStack(ContainerActs):
         self._images: dict[Service, ServiceImage] = {}
         self._name = ""
         self._folder_lock: int | None = None
+        self.supervisor_pid: int = 0
+        """Process id of the guard, which ends once nothing is left of what this process has made; 0 before the first `up`."""
 
     def up(self) -> Endpoints:
         """Bring everything up, concurrently, and return once all three are ready; again: where they are.
@@ -94,7 +96,7 @@ class ContainerStack(ContainerActs):
             where = engine_options()["base_url"]
             raise StackError("engine_elsewhere", f"the engine at {where} can't see this machine's files", "use one that runs here")
         self._folder_lock = take_folder(self.folder)
-        guard = Guard.ensure()
+        self.supervisor_pid = Guard.ensure().pid
         with engine_call("say what it has"):
             remove_leftovers(client)
             rootless = any("rootless" in option for option in client.info().get("SecurityOptions") or ())
@@ -106,7 +108,7 @@ class ContainerStack(ContainerActs):
         self._ports = {}
         user = caller(rootless)
         self._concurrently(lambda service: self._make(service, user))
-        StackRecord.of(self.backend, self._ports, guard.pid).save(self.folder)
+        StackRecord.of(self.backend, self._ports, self.supervisor_pid).save(self.folder)
 
     def down(self) -> None:
         """End everything: a chance to stop gracefully for all at once, then nothing of it is left in the engine.

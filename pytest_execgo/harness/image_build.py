@@ -14,7 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_execgo.core.engine.images import BuildContext, ImageError, build_image, image_id, pull_image, run_once
+from pytest_execgo.core.engine.images import (
+    BuildContext,
+    ImageError,
+    build_image,
+    image_id,
+    pull_image,
+    remove_unused_images,
+    run_once,
+)
 from pytest_execgo.core.engine.ownership import owner_labels
 from pytest_execgo.harness.image_parts import code_files, pinned_packages
 from pytest_execgo.harness.settings import DEFAULT_BASE
@@ -62,20 +70,42 @@ def service_images(
 
     `tell` gets a line for each longer step. `ImageError` says what can't be had, be it the base, a package or the build.
     """
-    wanted = tuple(services)
     pull_image(client, base)
-    context = BuildContext(
-        {"Dockerfile": _DOCKERFILE.read_bytes(), **_prefixed("code", code_files())}, arguments={"BASE_IMAGE": base}
-    )
-    pins = pinned_packages()
-    digest = context.digest(image_id(client, base) or "", *pins)
-    images = {service: f"{REPOSITORY}/{service}:{digest}" for service in wanted}
+    context, pins = _context(base), pinned_packages()
+    named = _names(context, pins, image_id(client, base) or "")
+    images = {service: named[service] for service in services}
     if _lacking(client, images):
         with _one_builder():
             lacking = _lacking(client, images)
             if lacking:
                 _build(client, context, pins, base, lacking, tell)
     return images
+
+
+def remove_old_images(client: EngineClient, base: str = DEFAULT_BASE) -> list[str]:
+    """Remove our services' images but those of this version over `base`, and what building them left; return what they were called.
+
+    What a container uses stays, and what somebody has built on ours, and under it.
+    """
+    known = image_id(client, base)
+    current = {} if known is None else _names(_context(base), pinned_packages(), known)
+    with _one_builder():
+        return remove_unused_images(client, SERVICE_LABEL, [_repository(service) for service in Service], list(current.values()))
+
+
+def _context(base: str) -> BuildContext:
+    """Return what the images are built from, but the packages."""
+    files = {"Dockerfile": _DOCKERFILE.read_bytes(), **_prefixed("code", code_files())}
+    return BuildContext(files, arguments={"BASE_IMAGE": base})
+
+
+def _names(context: BuildContext, pins: tuple[str, ...], base_id: str) -> dict[Service, str]:
+    digest = context.digest(base_id, *pins)
+    return {service: f"{_repository(service)}:{digest}" for service in Service}
+
+
+def _repository(service: Service) -> str:
+    return f"{REPOSITORY}/{service}"
 
 
 def _lacking(client: EngineClient, images: dict[Service, str]) -> dict[Service, str]:

@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from pydantic import BaseModel, Field
 
@@ -25,13 +26,23 @@ from pytest_execgo.harness.settings import StackSettings
 from pytest_execgo.harness.state import HarnessState, ServiceRecord
 from pytest_execgo.plan.stack import Service
 
+if TYPE_CHECKING:
+    from pytest_execgo.harness.containers import ContainerStack
+
+    KeptStack: TypeAlias = EmbeddedStack | ContainerStack
+
 
 class KeeperRequest(BaseModel):
-    """The stack that is wanted. Comes through a pipe, so that the token is on no command line."""
+    """The stack that is wanted. Comes through a pipe, so that the token is on no command line.
 
+    `binary` makes an embedded stack a native one; `base_image` is what images of our services are built on.
+    """
+
+    backend: Literal["embedded", "containers"] = "embedded"
     folder: Path
     ports: dict[Service, int]
     binary: Path | None = None
+    base_image: str | None = None
     token: str | None = None
     environ: dict[str, str] = Field(default_factory=dict)
 
@@ -75,9 +86,13 @@ def start_keeper(request: KeeperRequest, lock: int, environ: dict[str, str]) -> 
     keeper.returncode = 0  # it is meant to outlive this process: Popen must not complain that it does
 
 
-def build_stack(request: KeeperRequest) -> EmbeddedStack:
+def build_stack(request: KeeperRequest) -> KeptStack:
     """Return the stack that a request describes, not yet up."""
     settings = StackSettings(environ=request.environ, ports=request.ports, guarded=request.token is not None, token=request.token)
+    if request.backend == "containers":
+        from pytest_execgo.harness.containers import ContainerStack  # deferred: the engine's client is for who wants it
+
+        return ContainerStack(request.folder, settings, base_image=request.base_image)
     if request.binary is not None:
         return NativeStack(request.binary, request.folder, settings)
     return EmbeddedStack(request.folder, settings)
@@ -105,8 +120,8 @@ def main() -> int:
     return 0
 
 
-def _keep(stack: EmbeddedStack, folder: Path, stop: int) -> None:
-    """Answer that the stack is up, then keep its state file true until `stop` is readable or the supervisor is lost."""
+def _keep(stack: KeptStack, folder: Path, stop: int) -> None:
+    """Answer that the stack is up, then keep its state file true until `stop` is readable or the stack is lost."""
     record = _recorder(stack, folder)
     record()
     _answer(KeeperAnswer())
@@ -116,7 +131,7 @@ def _keep(stack: EmbeddedStack, folder: Path, stop: int) -> None:
         record()
 
 
-def _recorder(stack: EmbeddedStack, folder: Path) -> Callable[[], None]:
+def _recorder(stack: KeptStack, folder: Path) -> Callable[[], None]:
     keeper, supervisor = ProcessIdentity.of(os.getpid()), ProcessIdentity.of(stack.supervisor_pid)
 
     def record() -> None:

@@ -38,7 +38,10 @@ class ServiceRecord(BaseModel):
 
 
 class HarnessState(BaseModel):
-    """A stack brought up by hand. Holds no token, since anybody may read it."""
+    """A stack brought up by hand. Holds no token, since anybody may read it.
+
+    `supervisor` ends once nothing of the stack is left after the keeper's end, however that came.
+    """
 
     backend: str
     keeper: ProcessIdentity

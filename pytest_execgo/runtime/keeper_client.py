@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_execgo.core.errors import ExecGoError
+from pytest_execgo.core.process_identity import ProcessIdentity
 from pytest_execgo.runtime.keeper_records import CorruptRecord, EndRecord, Reason, Records
 from pytest_execgo.runtime.limited import Bounds
 
@@ -160,8 +161,10 @@ class KeeperClient:
     def _collect(self) -> None:
         """Reap the keeper, if it is this process's child; one that doesn't end is ended by what guards it."""
         if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):  # it has ended
+                ProcessIdentity.of(self._process.pid).end(None, _STOP_TIMEOUT)  # which is told; Popen's own wait looks now and then
             try:
-                self._process.wait(_STOP_TIMEOUT)
+                self._process.wait(0)
             except subprocess.TimeoutExpired:
                 logger.error("the keeper (pid %d) did not end", self._process.pid)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -114,6 +114,46 @@ def build_image(client: EngineClient, reference: str, context: BuildContext, *, 
         raise _failed(reference, explain(error), said) from error
     if image_id(client, reference) is None:
         raise _failed(reference, "the engine built nothing", said)
+
+
+def remove_unused_images(client: EngineClient, label: str, repositories: Collection[str], keep: Collection[str] = ()) -> list[str]:
+    """Remove images that carry `label`, and return what they were called; an untagged one goes by its short id.
+
+    Those in `keep` stay, and what a container uses, running or not, and what another image is built on. So does what has a name
+    outside of `repositories`: an image that somebody has built on one of ours carries our labels, too.
+    """
+    removed: list[str] = []
+    # what a build has left is built on one another, so that one goes after the other
+    while gone := [name for name in _unused(client, label, repositories, keep) if _remove_image(client, name)]:
+        removed += gone
+    return removed
+
+
+def _unused(client: EngineClient, label: str, repositories: Collection[str], keep: Collection[str]) -> Iterator[str]:
+    held = {one["ImageID"] for one in client.api.containers(all=True)}
+    held |= {one["ParentId"] for one in client.api.images(all=True)}
+    for image in client.api.images(all=True, filters={"label": label}):
+        tags = [tag for tag in image["RepoTags"] or () if tag != "<none>:<none>"]
+        foreign = any(tag.rpartition(":")[0] not in repositories for tag in tags)
+        if image["Id"] not in held and not foreign and not set(keep).intersection(tags):
+            yield from tags or [image["Id"].removeprefix("sha256:")[:12]]
+
+
+def _remove_image(client: EngineClient, name: str) -> bool:
+    import docker
+
+    try:
+        client.api.remove_image(name)
+    except docker.errors.APIError as error:
+        if error.status_code not in (404, 409):  # somebody has removed it, or uses it since
+            raise
+        return False
+    return True
+
+
+def layers_bytes(client: EngineClient) -> int:
+    """Return what all images of the engine take together; what they share counts once."""
+    return int(client.api.df()["LayersSize"])
 
 
 def run_once(client: EngineClient, reference: str, command: list[str], labels: Mapping[str, str]) -> str:

@@ -13,13 +13,15 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pytest_execgo.cli.harness import main
+from pytest_execgo.core.engine.ownership import OWNER_LABEL
+from pytest_execgo.harness.image_build import service_images
 from pytest_execgo.harness.ports import PortReservation
 from pytest_execgo.harness.state import HarnessState
 
@@ -125,7 +127,7 @@ def test_a_keeper_that_is_stuck_does_not_keep_the_stack(harness: Harness, monkey
     assert harness.up().returncode == 0
     handles = [os.pidfd_open(pid) for pid in harness.pids()]
     os.kill(harness.pids()[0], signal.SIGSTOP)
-    monkeypatch.setattr("pytest_execgo.cli.harness._DOWN_TIMEOUT", 2)
+    monkeypatch.setattr("pytest_execgo.cli.harness._SIGNAL_TIMEOUT", 2)
     assert main(["down", "--dir", str(harness.folder)]) == 0
     assert all(select.select([handle], [], [], 0)[0] for handle in handles)
 
@@ -209,3 +211,53 @@ def test_a_binary_that_is_not_there_is_named(harness: Harness, tmp_path: Path) -
     assert up.returncode == 2
     assert f"{tmp_path / 'none'} does not exist" in up.stderr
     assert "with --bin" in up.stderr
+
+
+@pytest.fixture
+def in_containers(engine: Any, base_image: str, harness: Harness) -> Iterator[Callable[[], list[str]]]:
+    """Bring a stack up in containers, and give what lists those that the engine has of it; none stays after the test."""
+    service_images(engine, base_image)  # which may take longer than a command is given
+    up = harness.up("--backend", "containers", "--base-image", base_image)
+    assert up.returncode == 0, up.stderr
+    filters = {"label": f"{OWNER_LABEL}.pid={harness.state['keeper']['pid']}"}
+    yield lambda: [one["Id"] for one in engine.api.containers(all=True, filters=filters)]
+    harness("down")
+
+
+def test_a_stack_in_containers_is_up_until_it_is_taken_down(harness: Harness, in_containers: Callable[[], list[str]]) -> None:
+    assert len(in_containers()) == 3
+    second = harness.up("--backend", "containers")
+    assert f"a stack runs in {harness.folder} already" in second.stderr
+    with urllib.request.urlopen(f"http://127.0.0.1:{harness.ports[0]}/tasks", timeout=10) as answer:  # no token needed
+        assert answer.status == 200
+    status = harness("status")
+    assert (status.returncode, status.stdout.count("healthy")) == (0, 3), status.stdout
+    down = harness("down")
+    assert (down.returncode, down.stdout) == (0, f"the stack in {harness.folder} is down\n")
+    assert in_containers() == []  # already gone when it says so
+    assert '"stopped"' in (harness.folder / "kernel.log").read_text()  # and gracefully
+    assert harness("status").stdout == f"no stack runs in {harness.folder}\n"
+
+
+def test_status_tells_of_a_container_that_ended(engine: Any, harness: Harness, in_containers: Callable[[], list[str]]) -> None:
+    runtime = next(one for one in map(engine.api.inspect_container, in_containers()) if one["Name"].endswith("-runtime"))
+    engine.api.kill(runtime["Id"])
+    deadline = time.monotonic() + 30
+    while "ended (signal 9)" not in harness("status").stdout:  # the keeper is told just after us
+        assert time.monotonic() < deadline
+    assert harness("status").returncode == 1
+
+
+def test_containers_are_gone_with_a_keeper_that_is_stuck(
+    harness: Harness, in_containers: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.kill(harness.state["keeper"]["pid"], signal.SIGSTOP)
+    monkeypatch.setattr("pytest_execgo.cli.harness._SIGNAL_TIMEOUT", 2)
+    assert main(["down", "--dir", str(harness.folder)]) == 0
+    assert in_containers() == []
+
+
+def test_a_binary_has_no_place_in_containers(harness: Harness) -> None:
+    up = harness.up("--backend", "containers", "--bin", "execgo")
+    assert up.returncode == 2
+    assert "--bin can't be used in containers" in up.stderr

@@ -194,3 +194,10 @@ def test_a_base_with_an_older_python_is_refused(engine: FakeEngine) -> None:
     engine.look = '[[3, 9], "x86_64", "2.36"]'
     with pytest.raises(ImageError, match=r"base has Python 3\.9"):
         service_images(engine, "base")
+
+
+def test_every_stage_of_the_images_is_marked_as_ours_by_its_first_step() -> None:
+    lines = image_build._DOCKERFILE.read_text().splitlines()
+    stages = [number for number, line in enumerate(lines) if line.startswith("FROM ")]
+    following = [next(line for line in lines[number + 1 :] if line) for number in stages]
+    assert [line.partition("=")[0] for line in following] == [f"LABEL {image_build.SERVICE_LABEL}"] * 5
