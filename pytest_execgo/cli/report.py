@@ -21,7 +21,7 @@ from pytest_execgo.wiring.compared import compare_sweeps
 from pytest_execgo.wiring.found_runs import find_runs, no_runs
 from pytest_execgo.wiring.merge import merge
 from pytest_execgo.wiring.reports import places, rebuild, write_reports
-from pytest_execgo.wiring.sweep import new_sweep_id
+from pytest_execgo.wiring.sweep_file import new_sweep_id
 from pytest_execgo.wiring.traces import send_runs, write_trace
 
 _RUNS = "folder that holds the folders of runs, as var/runs"
@@ -38,7 +38,13 @@ def main(argv: list[str]) -> int:
     """Run one of the commands; 0 success, 1 a gate was not met, 2 a user's mistake, 3 we or the machine failed."""
     options = _parser().parse_args(argv)
     run: _Run = options.run
-    return run(options)
+    try:
+        return run(options)
+    except OSError as error:
+        if error.filename is None:  # no file's: the pipe that is printed to was closed
+            raise
+        hint = "make it readable for this user" if isinstance(error, PermissionError) else ""
+        raise UsageError("unreadable_file", f"{error.filename}: {error.strerror}", hint) from error
 
 
 def _parser() -> argparse.ArgumentParser:

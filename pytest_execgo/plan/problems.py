@@ -31,19 +31,21 @@ class Problem:
 class PlanInvalid(ExecGoError):
     """A plan that can't be executed: the planner's failure, not ours. `problems` holds every one, the message lists them.
 
-    `validity` is the share of the plan in which nothing is wrong (see `validity.validity_of`).
+    `validity` is the share of the plan in which nothing is wrong (see `validity.validity_of`). `lines` says the problems to
+    a person, with their file where the plan is one that people keep.
     """
 
     problems: tuple[Problem, ...]
 
-    def __init__(self, problems: Iterable[Problem], validity: float = 0.0) -> None:
+    def __init__(self, problems: Iterable[Problem], validity: float = 0.0, lines: Iterable[str] = ()) -> None:
         self.problems = tuple(problems)
         self.validity = validity
-        lines = "\n".join(f"  {problem}" for problem in self.problems)
-        super().__init__("plan_invalid", f"the plan is invalid ({counted(len(self.problems))}):\n{lines}")
+        self.lines = tuple(lines) or tuple(map(str, self.problems))
+        listed = "\n".join(f"  {line}" for line in self.lines)
+        super().__init__("plan_invalid", f"the plan is invalid ({counted(len(self.problems))}):\n{listed}")
 
-    def __reduce__(self) -> tuple[type[PlanInvalid], tuple[tuple[Problem, ...], float]]:  # type: ignore[override]
-        return (PlanInvalid, (self.problems, self.validity))
+    def __reduce__(self) -> tuple[type[PlanInvalid], tuple[tuple[Problem, ...], float, tuple[str, ...]]]:  # type: ignore[override]
+        return (PlanInvalid, (self.problems, self.validity, self.lines))
 
 
 def counted(number: int) -> str:

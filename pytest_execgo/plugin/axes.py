@@ -77,6 +77,6 @@ def _within(cell: Cell, wanted: Mapping[str, tuple[str, ...]]) -> bool:
 
 
 def _param(session: ExecGoSession, cell: Cell, own: str | None) -> Any:
-    planned = session.sweep.planned(cell)
-    marks: Sequence[pytest.MarkDecorator] = [pytest.mark.skip(reason=planned.excluded)] if planned.excluded else []
+    excluded = session.sweep.planned(cell).excluded if session.sweep.usable(cell.scenario) else None  # else see execgo_cell
+    marks: Sequence[pytest.MarkDecorator] = [pytest.mark.skip(reason=excluded)] if excluded else []
     return pytest.param(cell, id=cell.axes if own else f"{cell.scenario}-{cell.axes}", marks=marks)

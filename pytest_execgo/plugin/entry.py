@@ -34,7 +34,7 @@ class Door:
     def sweep_id(self) -> str:
         """The sweep of this run: the controller's, the one that it goes on with, or a new one."""
         if self._sweep_id is None and (self._config.getoption("execgo_resume") or os.environ.get("PYTEST_EXECGO_RESUME")):
-            from pytest_execgo.plugin.session import resumed_sweep
+            from pytest_execgo.plugin.configuration import resumed_sweep
 
             self._sweep_id = resumed_sweep(self._config)
         if self._sweep_id is None:
@@ -53,6 +53,13 @@ class Door:
             for name, part in parts(self._session):
                 self._config.pluginmanager.register(part, name)
         return self._session
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionstart(self) -> None:
+        """Start the sweep's clock where pytest starts its own: both tell of the same span."""
+        self.opened_ns = time.time_ns()
+        if self._session is not None:
+            self._session.opened_ns = self.opened_ns
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -99,15 +106,6 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
     pluginmanager.add_hookspecs(hookspecs)
 
 
-def pytest_cmdline_main(config: pytest.Config) -> int | None:
-    """With `--execgo-dry-run`, list the cells and run nothing."""
-    if not (config.getoption("execgo_dry_run") or os.environ.get("PYTEST_EXECGO_DRY_RUN")):
-        return None
-    from pytest_execgo.plugin.dryrun import list_cells
-
-    return list_cells(config)
-
-
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker; with the matrix, check the configuration and choose what is collected."""
@@ -116,10 +114,14 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     config.stash[DOOR] = Door(config)
     config.pluginmanager.register(config.stash[DOOR], "execgo-door")
-    if config.getoption("execgo_matrix") or config.getini("execgo_matrix") or os.environ.get("PYTEST_EXECGO_MATRIX"):
+    if config.getini("execgo_matrix") or any(_asked_for(config, name) for name in ("matrix", "dry-run")):
         session_of(config).enter_matrix()
-    elif any(asked_for(name, {name: config.getoption(f"execgo_{name}")}) for name in ("gate", "baseline")):
+    elif any(_asked_for(config, name) for name in ("gate", "baseline")):
         session_of(config)  # what can't be used is told before anything is collected
+
+
+def _asked_for(config: pytest.Config, name: str) -> bool:
+    return asked_for(name, {name: config.getoption(f"execgo_{name.replace('-', '_')}")})
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -132,8 +134,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture
 def execgo_cell(request: pytest.FixtureRequest) -> Cell:
-    """One cell of the matrix."""
+    """One cell of the matrix; that of a scenario that can't be loaded ends here, as an error of the test's set-up."""
     cell: Cell = request.param
+    session_of(request.config).sweep.scenario(cell.scenario)
     return cell
 
 

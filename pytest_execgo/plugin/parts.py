@@ -13,6 +13,10 @@ def parts(session: ExecGoSession) -> Iterator[tuple[str, object]]:
     config, settings = session.config, session.settings
     if hasattr(config, "workerinput"):
         return
+    if settings.dry_run:
+        from pytest_execgo.plugin.dryrun import DryRun
+
+        yield "execgo-dry-run", DryRun(session.sweep)
     page = config.getoption("htmlpath", None)  # unknown without pytest-html
     if page:
         from pytest_execgo.plugin.html import HtmlReport

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import shlex
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,23 +12,22 @@ import pytest
 
 from pytest_execgo.client.kernel import KernelClient
 from pytest_execgo.core.errors import ExecGoError, UsageError, VerificationFailed
-from pytest_execgo.plan.adapter import Adapter
 from pytest_execgo.plan.cell import Cell
 from pytest_execgo.plan.result import BenchmarkResult
 from pytest_execgo.plan.stack import Stack
 from pytest_execgo.plugin import texts
 from pytest_execgo.plugin.collection import ScenarioModule, StrayScenario, amend
+from pytest_execgo.plugin.configuration import build_sweep, settings_of
 from pytest_execgo.plugin.gates import Gatekeeper
 from pytest_execgo.plugin.properties import cell_of, cell_properties, result_properties
 from pytest_execgo.plugin.recorder import Recorder
 from pytest_execgo.reporting.terminal import sweep_table
 from pytest_execgo.reporting.text import counted
-from pytest_execgo.scenarios.catalogue import FILE_NAMES, discover
-from pytest_execgo.wiring.baselines import beneath, unfinished
+from pytest_execgo.scenarios.catalogue import FILE_NAMES
+from pytest_execgo.wiring.baselines import unfinished
 from pytest_execgo.wiring.closing import rerun_command, write_summary
-from pytest_execgo.wiring.options import OPTIONS, asked_for, effective
 from pytest_execgo.wiring.settings import Settings
-from pytest_execgo.wiring.sweep import Sweep, sweep_to_resume
+from pytest_execgo.wiring.sweep import Sweep
 from pytest_execgo.wiring.sweep_file import finish_sweep
 from pytest_execgo.wiring.traces import publish_traces
 from pytest_execgo.wiring.writable import artifacts_folder
@@ -42,85 +40,6 @@ class CellError(ExecGoError):
     """We, or the machine, could not bring a cell to a conclusion."""
 
 
-def settings_of(config: pytest.Config) -> Settings:
-    """Read the configuration; a bad value is a `pytest.UsageError`."""
-    given = {option.name: config.getoption(option.dest) for option in OPTIONS}
-    if given["out"]:
-        given["out"] = str(config.invocation_params.dir / given["out"])  # as pytest's own options of that kind
-    if given["baseline"]:
-        given["baseline"] = [beneath(config.invocation_params.dir, text) for text in given["baseline"]]
-    ini = {option.name: str(config.getini(option.dest)) for option in OPTIONS if option.in_ini}
-    try:
-        _check_separate_paths(config)
-        return Settings.parse(effective(given, ini), project_root(config), backend_named=asked_for("backend", given))
-    except UsageError as error:
-        raise pytest.UsageError(str(error)) from error
-
-
-def project_root(config: pytest.Config) -> Path:
-    """Return the project's folder: the nearest one, from where pytest was called upwards, that has scenarios; else pytest's."""
-    here = config.invocation_params.dir
-    for folder in (here, *here.parents):
-        if discover([folder / "scenarios"]):
-            return folder
-        if folder == config.rootpath:
-            break
-    return config.rootpath if here.is_relative_to(config.rootpath) else here
-
-
-def _check_separate_paths(config: pytest.Config) -> None:
-    """Refuse `--execgo-out DIR` for a DIR that exists: pytest would take it for a test path, and another folder for its root."""
-    if hasattr(config, "workerinput"):  # the controller has looked, and made the folder since
-        return
-    words = [str(word) for word in config.invocation_params.args]
-    for option, value in itertools.pairwise(words):
-        if option in ("--execgo-out", "--execgo-bin") and (config.invocation_params.dir / value).exists():
-            raise UsageError("separate_path", f"pytest takes {value!r} after {option} for a test path", f"write {option}={value}")
-
-
-def resumed_sweep(config: pytest.Config) -> str | None:
-    """Return the id of the sweep that `--execgo-resume` goes on with; None for a new one."""
-    try:
-        return sweep_to_resume(settings_of(config))
-    except UsageError as error:
-        raise pytest.UsageError(str(error)) from error
-
-
-def build_sweep(config: pytest.Config, settings: Settings, sweep_id: str | None = None) -> Sweep:
-    """Build the sweep of this process, with what other plugins and conftest files add."""
-    given = getattr(config, "workerinput", {})
-    worker = given.get("workerid", "main")
-    try:
-        frameworks = _added(config.hook.pytest_execgo_frameworks(config=config), "pytest_execgo_frameworks", Adapter)
-        verifiers = _added(config.hook.pytest_execgo_verifiers(config=config), "pytest_execgo_verifiers", Callable)
-        actions = config.hook.pytest_execgo_chaos_actions(config=config)
-        return Sweep(
-            settings,
-            sweep_id=sweep_id,
-            worker=worker,
-            frameworks=frameworks,
-            verifiers=verifiers,
-            actions=actions,
-            owner=given.get("execgo_controller"),
-        )
-    except UsageError as error:
-        raise pytest.UsageError(str(error)) from error
-
-
-def _added(answers: Iterable[Any], hook: str, kind: Any) -> dict[str, Any]:
-    """Merge what implementations of a hook returned, checked: names to things of one kind."""
-    merged: dict[str, Any] = {}
-    for answer in answers:
-        if not isinstance(answer, Mapping):
-            raise UsageError("bad_hook", f"{hook} returned {type(answer).__name__}", "return a mapping from names to objects")
-        for name, thing in answer.items():
-            if not isinstance(thing, kind):
-                said = f"{hook}: {name!r} is no {kind.__name__.lower()}: {thing!r}"
-                raise UsageError("bad_hook", said, f"see {hook} in pytest_execgo/plugin/hookspecs.py")
-            merged[str(name)] = thing
-    return merged
-
-
 class ExecGoSession:
     """The sweep of this process, and what pytest needs to know of it."""
 
@@ -129,7 +48,7 @@ class ExecGoSession:
         self.settings = settings
         self.sweep = sweep
         self.recorder = Recorder(config)
-        self._opened_ns = opened_ns
+        self.opened_ns = opened_ns
         self._table: list[str] = []
         self._planned: int | None = None
         self._only_scenarios = False
@@ -141,6 +60,8 @@ class ExecGoSession:
     def create(cls, config: pytest.Config, sweep_id: str, opened_ns: int) -> Self:
         """Build the session from pytest's configuration and what other plugins add."""
         settings = settings_of(config)
+        if settings.dry_run:
+            config.option.collectonly = True  # for pytest and for other plugins, too, nothing is to be run or kept
         return cls(config, settings, build_sweep(config, settings, sweep_id), opened_ns)
 
     def enter_matrix(self) -> None:
@@ -149,7 +70,9 @@ class ExecGoSession:
             return
         try:
             scenarios = {cell.scenario for cell in self.sweep.cells}
-            self.sweep.check_means()
+            self.sweep.check_profiles()
+            if not self.settings.dry_run:  # that lists what can't be had as excluded
+                self.sweep.check_means()
             if not self.config.option.collectonly:
                 artifacts_folder(self.settings)
         except UsageError as error:
@@ -279,7 +202,7 @@ class ExecGoSession:
         _note(problems, "the stack was not taken down", self.sweep.close)
         resumption = self.sweep.resumption
         earlier = resumption.unasked(self.sweep.cells) if resumption is not None else ()
-        self.recorder.complete(self.settings.out, self.sweep.sweep_id, self._opened_ns, earlier)
+        self.recorder.complete(self.settings.out, self.sweep.sweep_id, self.opened_ns, earlier)
         if not self.recorder.results:
             self._table = self._gatekeeper.close_empty(session, self._planned, problems)
             return
@@ -291,7 +214,7 @@ class ExecGoSession:
             self.settings,
             self.sweep.sweep_id,
             self.recorder.results,
-            started_ns=self._opened_ns,
+            started_ns=self.opened_ns,
             finished_ns=time.time_ns(),
             planned=self._planned,
             demands=self._gatekeeper.demands,

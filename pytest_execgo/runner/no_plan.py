@@ -33,7 +33,7 @@ def rejected(course: Course, invalid: PlanInvalid) -> Ending:
     """Tell everything that is wrong with the plan; a code that all problems share is the failure's."""
     course.record.plan_valid, course.record.plan_validity = False, invalid.validity
     course.record.invalid_actions += sum(problem.code in ("unknown_tool", "tool_not_allowed") for problem in invalid.problems)
-    problems = [str(problem) for problem in invalid.problems]
+    problems = list(invalid.lines)
     exchanges = [one.model_dump(mode="json") for one in course.record.exchanges]
     scenario = course.parts.scenario
     replayed = recording_of(scenario, course.cell.framework) or scenario.reference_plan

@@ -7,17 +7,18 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from pytest_execgo.core.errors import ExecGoError, Unsupported
+from pytest_execgo.core.errors import ExecGoError, Unsupported, UsageError
 from pytest_execgo.observability.clock import rfc3339
 from pytest_execgo.plan.adapter import PlannedRun
 from pytest_execgo.plan.cell import Cell
 from pytest_execgo.plan.model import ModelProfile, PlanContext
-from pytest_execgo.plan.planning import Recording
+from pytest_execgo.plan.planning import PlanningFailed, Recording
+from pytest_execgo.plan.problems import PlanInvalid, located
 from pytest_execgo.plan.record import RunRecord
 from pytest_execgo.plan.validate import load_plan
 from pytest_execgo.runner.ending import plan_digest
 from pytest_execgo.runner.parts import ModelWay, RunParts
-from pytest_execgo.scenarios.recordings import planning_digest, recording_of
+from pytest_execgo.scenarios.recordings import planning_digest, recording_file, recording_of
 
 Disturb = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -45,8 +46,7 @@ def obtain_plan(cell: Cell, parts: RunParts, seed: int, record: RunRecord, distu
         if cell.mode == "live":
             planned = _live(cell, parts, context, record)
         else:
-            recording = recording_of(scenario, cell.framework)
-            planned = parts.adapter.replay(context, scenario.reference_plan if recording is None else recording)
+            planned = _replayed(cell, parts, context)
     except (ExecGoError, OSError):
         raise
     except Exception as error:  # adapters come from other packages too; theirs is no crash of the sweep
@@ -59,6 +59,26 @@ def obtain_plan(cell: Cell, parts: RunParts, seed: int, record: RunRecord, distu
     if disturbed is document:
         return planned
     return replace(planned, plan=load_plan(disturbed, allowed_tools=context.allowed_tools, max_tasks=context.max_tasks))
+
+
+def _replayed(cell: Cell, parts: RunParts, context: PlanContext) -> PlannedRun:
+    """Replay the framework's recording, or else the reference plan; what is wrong with it is said with its file."""
+    scenario = parts.scenario
+    recording = recording_of(scenario, cell.framework)
+    if recording is None:
+        file, source = scenario.folder / scenario.spec.reference_plan, scenario.reference_source
+    else:
+        file, source = recording_file(scenario, cell.framework), None  # the plan is within what the framework gave
+    try:
+        return parts.adapter.replay(context, scenario.reference_plan if recording is None else recording)
+    except PlanInvalid as invalid:
+        lines = located(source, invalid.problems) if source else [f"{file}: {problem}" for problem in invalid.problems]
+        raise PlanInvalid(invalid.problems, invalid.validity, lines) from invalid
+    except PlanningFailed as failed:
+        said = f"{file}: {failed.message}"
+        raise PlanningFailed(failed.code, said, failed.hint, layer=failed.layer, retryable=failed.retryable) from failed
+    except UsageError as error:
+        raise UsageError(error.code, f"{file}: {error.message}", error.hint) from error
 
 
 def _live(cell: Cell, parts: RunParts, context: PlanContext, record: RunRecord) -> PlannedRun:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from pytest_execgo.core.bundle import bundled
@@ -54,8 +54,11 @@ class Catalogue:
         """All scenario ids, sorted."""
         return tuple(self.files)
 
-    def load(self, scenario_id: str) -> Scenario:
-        """Load one scenario; `UsageError` for an unknown id (with the nearest one), or listing what is wrong with its files."""
+    def load(self, scenario_id: str, *, chaos: Collection[str] | None = None) -> Scenario:
+        """Load one scenario; `UsageError` for an unknown id (with the nearest one), or listing what is wrong with its files.
+
+        `chaos` as for `load_scenario`.
+        """
         if scenario_id not in self.files:
             raise UsageError.unknown("scenario", scenario_id, self.files)
-        return load_scenario(self.files[scenario_id])
+        return load_scenario(self.files[scenario_id], chaos=chaos)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ from pytest_execgo.scenarios.folder import digest_of, files_of, leaves, outside
 from pytest_execgo.scenarios.model import Scenario
 
 
-def load_scenario(file: Path) -> Scenario:
+def load_scenario(file: Path, *, chaos: Collection[str] | None = None) -> Scenario:
     """Load the scenario that a `scenario.yaml` (or .yml, .json, .toml) describes, with the texts and documents that it names.
 
+    `chaos` are the chaos profiles that there are, which alone it may allow (None: that is not looked at).
     `UsageError` lists every problem of the file and of what it names, each with file, line, place, and what is allowed.
     """
     source = read_document(file)
@@ -27,6 +29,7 @@ def load_scenario(file: Path) -> Scenario:
     spec, _, reading.problems = check_shape(ScenarioSpec, source.data)
     reading.check_id()
     reading.check_tools()
+    reading.check_chaos(chaos)
     reading.check_workspace_paths()
     reading.check_links()
     reading.check_verifier()
@@ -47,10 +50,11 @@ def load_scenario(file: Path) -> Scenario:
         folder=folder,
         file=file.absolute(),
         prompt_pack=PromptPack(**prompts),
-        expected=spec.expected if isinstance(spec.expected, dict) else expected or {},
-        reference_plan=reference_plan or {},
+        expected=spec.expected if isinstance(spec.expected, dict) else expected.data if expected else {},
+        reference_plan=reference_plan.data if reference_plan else {},
         fixtures=fixtures.absolute() if fixtures else None,
         digest=digest,
+        reference_source=reference_plan,
     )
 
 
@@ -80,6 +84,16 @@ class _Reading:
         for index, tool in enumerate(tools if isinstance(tools, list) else []):
             if isinstance(tool, str) and tool not in TOOLS:
                 self.problem(f"$.allowed_tools[{index}]", "unknown_tool", self.suggest.unknown("tool", tool, sorted(TOOLS)))
+
+    def check_chaos(self, known: Collection[str] | None) -> None:
+        profiles = self.data.get("allowed_chaos")
+        if known is None or not isinstance(profiles, list):
+            return
+        allowed = sorted({*known, "all"})
+        for index, name in enumerate(profiles):
+            if isinstance(name, str) and name not in allowed:
+                message = self.suggest.unknown("chaos profile", name, allowed)
+                self.problem(f"$.allowed_chaos[{index}]", "unknown_chaos", message)
 
     def check_workspace_paths(self) -> None:
         artifacts = self.data.get("artifacts")
@@ -142,12 +156,12 @@ class _Reading:
             self.problem(path, "unreadable_file", f"{str(place)!r} can't be read: {error.strerror or error}")
         return ""
 
-    def document(self, field: str) -> dict[str, Any] | None:
+    def document(self, field: str) -> SourceDocument | None:
         """Return the document in the file that a field names; None when there is none."""
         value = self.data.get(field)
         place = self.locate(f"$.{field}", value, "file") if isinstance(value, str) else None
         try:
-            return read_document(place).data if place else None
+            return read_document(place) if place else None
         except UsageError as error:
             hint = f" ({error.hint})" if error.hint else ""
             self.elsewhere += [line + hint for line in error.message.splitlines()]

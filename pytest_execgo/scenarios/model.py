@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pytest_execgo.core.document import SourceDocument
 from pytest_execgo.plan.model import PromptPack
 from pytest_execgo.plan.scenario import ScenarioSpec
 
@@ -14,8 +15,9 @@ from pytest_execgo.plan.scenario import ScenarioSpec
 class Scenario:
     """One scenario folder. `file` is its `scenario.yaml`; `prompt_pack` holds texts, not file names.
 
-    `reference_plan` is the document as it stands in its file, not validated. `fixtures` is the folder whose contents are
-    laid into a workspace, or None. `digest` (SHA-256, hex) changes with the content of any file of the folder.
+    `reference_plan` is the document as it stands in its file, not validated; `reference_source` knows where its parts stand there
+    (None: nobody does). `fixtures` is the folder whose contents are laid into a workspace, or None. `digest` (SHA-256, hex) changes
+    with the content of any file of the folder.
     """
 
     spec: ScenarioSpec
@@ -26,3 +28,4 @@ class Scenario:
     reference_plan: dict[str, Any]
     fixtures: Path | None
     digest: str
+    reference_source: SourceDocument | None = None

@@ -25,6 +25,8 @@ _TRUE, _FALSE = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
 class Settings:
     """What to run, on what, and where to. `root` is the project's folder; `all` on an axis is still unexpanded here.
 
+    A dry run is one of the matrix, whether that was asked for or not.
+
     `backend_named` tells that this very call asked for the backend: one that can't be had is an error then, not a skip.
     """
 
@@ -75,7 +77,7 @@ class Settings:
         baseline = parse_baseline(_names(values["baseline"]), root)
         settings = cls(
             root=root,
-            matrix=_flag("matrix", values["matrix"]),
+            matrix=_flag("matrix", values["matrix"]) or _flag("dry-run", values["dry-run"]),
             dry_run=_flag("dry-run", values["dry-run"]),
             scenarios=_names(values["scenario"]),
             frameworks=_names(values["framework"]),

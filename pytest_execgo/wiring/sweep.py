@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-import secrets
-import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property, partial
 from importlib import metadata
 from pathlib import Path
@@ -38,23 +36,12 @@ from pytest_execgo.wiring.providers import check_provider
 from pytest_execgo.wiring.resume import CannotGoOn, Resumption, abandon
 from pytest_execgo.wiring.settings import MODES, Settings
 from pytest_execgo.wiring.stacks import backend_problem
-from pytest_execgo.wiring.sweep_file import begin_sweep, unfinished_sweep
+from pytest_execgo.wiring.sweep_file import begin_sweep, new_sweep_id, sweep_to_resume
 from pytest_execgo.wiring.upkeep import StackUpkeep
 from pytest_execgo.wiring.writable import artifacts_folder
 
 if TYPE_CHECKING:
     from pytest_execgo.wiring.live_planning import LivePlanner
-
-
-def sweep_to_resume(settings: Settings) -> str | None:
-    """Return the id of the sweep that the settings ask to go on with; None when they don't, or when there is none."""
-    earlier = unfinished_sweep(settings.out) if settings.resume else None
-    return earlier.sweep_id if earlier is not None else None
-
-
-def new_sweep_id() -> str:
-    """Return a fresh sweep id."""
-    return f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{secrets.token_hex(3)}"
 
 
 class Sweep:
@@ -114,9 +101,9 @@ class Sweep:
 
     @cached_property
     def _linked(self) -> bool:
-        """Tell whether any cell's faults strike the network, so that the stack's traffic must pass through links."""
+        """Tell whether faults of cells that can run strike the network: the stack's traffic must then pass through links."""
         kinds = {(cell.scenario, cell.mode, cell.chaos): cell for cell in self.cells}
-        return any(self._needs_links(cell) for cell in kinds.values())
+        return any(self._needs_links(cell) for cell in kinds.values() if self.usable(cell.scenario))
 
     def _needs_links(self, cell: Cell) -> bool:
         s = self.settings
@@ -144,8 +131,16 @@ class Sweep:
     def scenario(self, scenario_id: str) -> Scenario:
         """Load a scenario, once."""
         if scenario_id not in self._loaded:
-            self._loaded[scenario_id] = self.catalogue.load(scenario_id)
+            self._loaded[scenario_id] = self.catalogue.load(scenario_id, chaos=self.known.chaos)
         return self._loaded[scenario_id]
+
+    def usable(self, scenario_id: str) -> bool:
+        """Tell whether a scenario can be loaded; what keeps it from that, `scenario` raises wherever it is asked for."""
+        try:
+            self.scenario(scenario_id)
+        except UsageError:
+            return False
+        return True
 
     def profile(self, profile_id: str) -> ChaosProfile:
         """Load a chaos profile, once."""
@@ -167,19 +162,15 @@ class Sweep:
     def check(self) -> None:
         """Load every scenario, verifier and profile of the sweep; `UsageError` with all that is wrong with any of them."""
         self.check_means()
-        problems: list[str] = []
-        for scenario_id in dict.fromkeys(cell.scenario for cell in self.cells):
-            try:
-                self.verifier(self.scenario(scenario_id))
-            except UsageError as error:
-                problems.append(str(error))
-        for profile_id in dict.fromkeys(cell.chaos for cell in self.cells):
-            try:
-                self.profile(profile_id)
-            except UsageError as error:
-                problems.append(str(error))
-        if problems:
-            raise UsageError("sweep_unusable", "\n".join(problems))
+        scenarios = dict.fromkeys(cell.scenario for cell in self.cells)
+        _raise_together([*(partial(self._check_scenario, name) for name in scenarios), self.check_profiles])
+
+    def check_profiles(self) -> None:
+        """Load every chaos profile of the sweep; `UsageError` with all that is wrong with any of them."""
+        _raise_together(partial(self.profile, name) for name in dict.fromkeys(cell.chaos for cell in self.cells))
+
+    def _check_scenario(self, scenario_id: str) -> None:
+        self.verifier(self.scenario(scenario_id))
 
     def verifier(self, scenario: Scenario) -> Verifier:
         """Load a scenario's verifier, once."""
@@ -203,6 +194,7 @@ class Sweep:
         In a sweep that goes on, a cell that was run to its end keeps its result, and a run that was cut short goes on; one that
         can't is abandoned, and its cell run anew.
         """
+        self._check_scenario(cell.scenario)  # before anything is started for it
         cut = None
         if self.resumption is not None:
             known = self.resumption.result(cell)
@@ -292,3 +284,15 @@ class Sweep:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+
+def _raise_together(checks: Iterable[Callable[[], object]]) -> None:
+    """Make every check; one `UsageError` says what they all found."""
+    problems: list[str] = []
+    for check in checks:
+        try:
+            check()
+        except UsageError as error:
+            problems.append(str(error))
+    if problems:
+        raise UsageError("sweep_unusable", "\n".join(problems))

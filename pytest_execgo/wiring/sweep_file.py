@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import secrets
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -17,6 +19,7 @@ from pytest_execgo.observability.clock import rfc3339
 from pytest_execgo.plan.base import Document, Name
 from pytest_execgo.plan.cell import Cell
 from pytest_execgo.wiring.alone import alone_in
+from pytest_execgo.wiring.settings import Settings
 
 SWEEP = "sweep.json"
 
@@ -35,6 +38,11 @@ class SweepFile(Document):
     digest: str
     owner: ProcessIdentity
     finished_at: str | None = None
+
+
+def new_sweep_id() -> str:
+    """Return a fresh sweep id."""
+    return f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{secrets.token_hex(3)}"
 
 
 def begin_sweep(out: Path, sweep_id: str, backend: str, cells: Sequence[Cell], owner: int | None = None) -> None:
@@ -92,6 +100,12 @@ def unfinished_sweep(out: Path) -> SweepFile | None:
     if busy is not None:
         raise _in_use(busy.owner.pid, busy.sweep_id)
     return None
+
+
+def sweep_to_resume(settings: Settings) -> str | None:
+    """Return the id of the sweep that the settings ask to go on with; None when they don't, or when there is none."""
+    earlier = unfinished_sweep(settings.out) if settings.resume else None
+    return earlier.sweep_id if earlier is not None else None
 
 
 def read_sweep_file(folder: Path) -> SweepFile | None:

@@ -159,6 +159,7 @@ def test_every_problem_of_a_bad_plan_is_listed(project: Any, plan: Any) -> None:
     message = "\n".join(document["verdict"]["reasons"])
     for part in ("$.surprise", "tasks[0].timeout", "greet", "shelll"):
         assert part in message
+    assert message.count(f"{project.path}/scenarios/hello/reference_plan.json:1: $.") == 5
 
 
 def test_a_promised_artifact_that_is_missing_fails_the_plan(project: Any, plan: Any) -> None:

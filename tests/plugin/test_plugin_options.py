@@ -85,6 +85,42 @@ def test_a_dry_run_can_be_asked_for_by_the_environment(project: Any, monkeypatch
     assert not (project.path / "var").exists()
 
 
+def cells_of(listed: Any) -> list[str]:
+    """Return the scenario and the framework of every cell that a dry run lists."""
+    return [":".join(line.split()[1].split(":")[:2]) for line in listed.outlines if ":replay:" in line]
+
+
+def test_a_dry_run_takes_paths_and_keywords_as_a_run_does(project: Any) -> None:
+    project.scenario("other")
+    project.pytester.makepyfile(test_own="def test_one(execgo_cell):\n    pass\n\n\ndef test_two():\n    assert 0\n")
+    before = sorted(project.path.rglob("*"))
+    listed = project.run_plain("--execgo-dry-run", "scenarios/hello")
+    listed.assert_outcomes()
+    assert cells_of(listed) == ["hello:langgraph", "hello:crewai", "hello:autogen"]
+    assert "<" not in listed.stdout.str(), "pytest's own tree of what it collected is not shown as well"
+    listed = project.run_plain("--execgo-dry-run", "-k", "crewai", "-n", "2")
+    assert cells_of(listed) == ["hello:crewai", "other:crewai"]
+    listed.stdout.fnmatch_lines(["2 cells, 2 run, 0 excluded"])
+    assert cells_of(project.run_plain("--execgo-dry-run", "-q", "test_own.py", "-k", "autogen")) == [
+        "hello:autogen",
+        "other:autogen",
+    ]
+    assert [path for path in sorted(project.path.rglob("*")) if "__pycache__" not in path.parts] == before
+
+
+def test_a_dry_run_of_a_path_that_is_not_there_is_pytests_own_error(project: Any) -> None:
+    listed = project.run_plain("--execgo-dry-run", "scenarios/helo")
+    assert listed.ret == pytest.ExitCode.USAGE_ERROR
+    listed.stderr.fnmatch_lines(["ERROR: file or directory not found: scenarios/helo"])
+    assert "cells" not in "\n".join(line for line in listed.outlines if not line.startswith("execgo:"))
+
+
+def test_a_dry_run_needs_nothing_that_a_run_needs(project: Any) -> None:
+    listed = project.run("--execgo-dry-run", "--execgo-mode=live,replay")
+    assert listed.ret == pytest.ExitCode.OK
+    assert cells_of(listed) == ["hello:langgraph"]
+
+
 def test_paths_are_where_pytest_was_called_and_never_move_its_root(project: Any) -> None:
     (project.path / "here").mkdir()
     result = project.run("--execgo-out", "here")
@@ -116,13 +152,6 @@ def test_a_profile_that_could_hit_nothing_skips_its_cells(project: Any) -> None:
     result = project.run("--execgo-chaos=none,storm", "-rs")
     result.assert_outcomes(passed=1, skipped=1)
     result.stdout.fnmatch_lines(["*it waits for stage 'nowhere', which the scenario's plan does not have*"])
-
-
-def test_a_profile_that_makes_no_sense_is_told_with_its_line(project: Any) -> None:
-    storm(project, "{action: lightning, target: kernel, trigger: {phase: runtime}}")
-    result = project.run("--execgo-chaos=none,storm")
-    assert result.ret != pytest.ExitCode.OK
-    result.stdout.fnmatch_lines(["*chaos/storm.yaml:5: $.faults[[]0[]].action: unknown action 'lightning'*"])
 
 
 def test_a_broken_scenario_file_is_a_collection_error_with_every_problem(project: Any) -> None:

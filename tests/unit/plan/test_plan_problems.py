@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,14 @@ def test_problems_of_a_file_stand_in_order_of_lines() -> None:
 
 def test_one_problem_is_singular() -> None:
     assert PlanInvalid([Problem("$.a", "c", "what")]).message == "the plan is invalid (1 problem):\n  $.a: what"
+
+
+def test_a_plan_of_a_file_says_its_problems_with_their_file() -> None:
+    invalid = PlanInvalid([Problem("$.a", "c", "what")], 0.5, ["p.json:3: $.a: what"])
+    again = pickle.loads(pickle.dumps(invalid))
+    for error in (invalid, again):
+        assert error.message == "the plan is invalid (1 problem):\n  p.json:3: $.a: what"
+        assert (error.lines, error.validity) == (("p.json:3: $.a: what",), 0.5)
 
 
 def test_the_members_of_a_union_are_one_problem() -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_execgo.benchmark.metrics import measure
 from pytest_execgo.client.kernel import KernelUnreachable
 from pytest_execgo.observability.history import read_history
 from pytest_execgo.plan.cell import Cell
@@ -307,6 +308,16 @@ def test_a_fault_strikes_when_its_event_comes_and_is_lifted_before_the_verifier_
     (given,) = shake.worlds
     assert (given.run_id, given.seed) == (result.run_id, 7)
     assert not given.scratch.exists()
+
+
+def test_a_run_whose_verifier_says_no_has_not_recovered_and_took_no_time_to(world: World) -> None:
+    shaken(world, Shake())
+    world.verifier = lambda _: Verdict(passed=False, reasons=["no"])
+    assert world.run().outcome == "failed"
+    (record,) = world.records
+    assert record.progress_ns, "its tasks went on after the fault"
+    figures = measure(record)
+    assert (figures.recovery_success, figures.recovery_time_ms) == (0.0, None)
 
 
 def test_a_fault_that_hit_nothing_makes_the_run_inconclusive(world: World) -> None:

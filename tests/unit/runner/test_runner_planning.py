@@ -10,17 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_execgo.adapters.langgraph import adapter as langgraph
 from pytest_execgo.plan.adapter import PlannedRun, Planning
 from pytest_execgo.plan.cell import Cell
 from pytest_execgo.plan.chaos import ChaosProfile
 from pytest_execgo.plan.model import ModelProfile, PlanContext
 from pytest_execgo.plan.planning import ModelExchange, ModelUsage, PlannerOutput, PlanningFailed, Recording
 from pytest_execgo.plan.problems import PlanInvalid, Problem
+from pytest_execgo.plan.record import RunRecord
 from pytest_execgo.plan.validate import load_plan
 from pytest_execgo.plan.verdict import Layer
 from pytest_execgo.runner.parts import ModelWay
+from pytest_execgo.runner.planning import obtain_plan
 from pytest_execgo.runner.run import run_cell
-from pytest_execgo.scenarios.recordings import planning_digest
+from pytest_execgo.scenarios.recordings import planning_digest, write_recording
 
 if TYPE_CHECKING:
     from tests.unit.runner.conftest import World
@@ -128,3 +131,45 @@ def test_a_chaos_profile_may_make_the_planner_less_patient(world: World, live: L
 def test_without_a_way_to_a_model_live_cells_are_skipped(world: World, live: Live) -> None:
     result = run_cell(CELL, world.parts())
     assert result.outcome == "skipped"
+
+
+def test_what_is_wrong_with_a_reference_plan_is_said_with_its_file(world: World) -> None:
+    world.plan["surprise"] = 1
+    result = world.run(rejected=True)
+    assert result.verdict is not None
+    (reason,) = result.verdict.reasons
+    assert reason.startswith(f"{world.root}/demo/plan.json: $.surprise: unknown field 'surprise'; ")
+
+
+def test_what_is_wrong_with_a_recording_is_said_with_its_file(world: World) -> None:
+    scenario = world.scenario()
+    raw = {"plan": "no plan at all"}
+    output = PlannerOutput(framework="langgraph", framework_version="1.2", raw=raw)
+    recording = Recording(
+        scenario_id="demo",
+        scenario_digest=planning_digest(scenario),
+        plan_digest="0" * 64,
+        provider="x",
+        model="m",
+        seed=1,
+        recorded_at="now",
+        output=output,
+    )
+    file = write_recording(scenario, recording)
+    world.adapter = langgraph
+    result = world.run(rejected=True)
+    assert result.attribution is not None
+    assert result.attribution.message.startswith(f"{file}: ")
+    file.write_text(file.read_text().replace('"framework": "langgraph"', '"framework": "crewai"'))
+    error = world.run(planned=False).error or ""
+    assert error.startswith(f"{file}: the recording is one of crewai")
+
+
+def test_what_a_fault_does_to_a_plan_is_no_fault_of_its_file(world: World) -> None:
+    def disturb(plan: dict[str, Any]) -> dict[str, Any]:
+        return {**plan, "surprise": 1}
+
+    cell = Cell("demo", "langgraph", "replay", "none")
+    with pytest.raises(PlanInvalid) as caught:
+        obtain_plan(cell, world.parts(), 7, RunRecord(workspace=world.root), disturb)
+    assert all(line.startswith("$.surprise: ") for line in caught.value.lines)

@@ -102,6 +102,24 @@ def test_one_problem_with_its_line(make_scenario: Make, old: str, new: str, line
         assert f"\n  {file}:{line}: " in message
 
 
+def test_chaos_profiles_that_it_allows_must_be_there(make_scenario: Make) -> None:
+    file = replaced(make_scenario(), "seed: 7", "seed: 7\nallowed_chaos: [storm, all, strm]")
+    with pytest.raises(UsageError) as caught:
+        load_scenario(file, chaos=("none", "storm"))
+    said = "$.allowed_chaos[2]: unknown chaos profile 'strm'; did you mean 'storm'? allowed: all, none, storm"
+    assert str(caught.value) == f"the scenario can't be used (1 problem):\n  {file}:4: {said}"
+    assert load_scenario(file).spec.allowed_chaos == ["storm", "all", "strm"], "who knows no profiles looks at none"
+
+
+def test_the_reference_plan_knows_its_lines(make_scenario: Make) -> None:
+    file = make_scenario()
+    plan = file.parent / "reference_plan.json"
+    plan.write_text('{\n "plan_id": "p",\n "stages": []\n}')
+    source = load_scenario(file).reference_source
+    assert source is not None
+    assert source.where("$.stages") == f"{plan}:3"
+
+
 def test_all_problems_at_once_in_order_of_lines(make_scenario: Make) -> None:
     file = make_scenario()
     for old, new in [

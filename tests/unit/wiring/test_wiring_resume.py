@@ -29,8 +29,15 @@ from pytest_execgo.wiring.resume import (
     take_over,
 )
 from pytest_execgo.wiring.settings import Settings
-from pytest_execgo.wiring.sweep import Sweep, sweep_to_resume
-from pytest_execgo.wiring.sweep_file import begin_sweep, cells_digest, finish_sweep, read_sweep_file, unfinished_sweep
+from pytest_execgo.wiring.sweep import Sweep
+from pytest_execgo.wiring.sweep_file import (
+    begin_sweep,
+    cells_digest,
+    finish_sweep,
+    read_sweep_file,
+    sweep_to_resume,
+    unfinished_sweep,
+)
 from pytest_execgo.wiring.upkeep import StackUpkeep
 
 CELL = Cell("demo", "crewai", "replay", "none")
