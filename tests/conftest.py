@@ -6,15 +6,36 @@ Nothing of the package is imported before it is needed: tests that run pytest wi
 from __future__ import annotations
 
 import os
+import signal
+from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+
+UNUSED_PLUGINS = "-p no:schemathesis -p no:hypothesispytest -p no:anyio -p no:langsmith_plugin"
+"""What the runs of pytest that tests start have no use for; to load these takes several times as long as such a run itself."""
+
+
+def pytest_configure() -> None:
+    """Set what processes that tests start inherit."""
+    os.environ["PYTEST_ADDOPTS"] = UNUSED_PLUGINS
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # so does a shell that starts the tests in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _absent(reason: str) -> NoReturn:
     if os.environ.get("EXECGO_TEST_ENGINE") == "required":
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+@pytest.fixture
+def open_path(tmp_path: Path) -> Path:
+    """The folder `tmp_path`, which other users can enter, too; pytest makes its own, with xdist or without, for one user alone."""
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder is tmp_path or folder.name.startswith(("pytest-", "popen-")):
+            folder.chmod(0o755)
+    return tmp_path
 
 
 @pytest.fixture(scope="session")

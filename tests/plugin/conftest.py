@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.cookiejar  # noqa: F401 - stays loaded, as `http` does: runs in this process forget what they import
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -79,10 +80,12 @@ class Project:
 
 
 @pytest.fixture
-def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Project:
+def project(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Project:
     """Give a project with the scenario `hello`."""
-    for name in ("PYTEST_ADDOPTS", "GITHUB_ACTIONS"):
-        monkeypatch.delenv(name, raising=False)
+    addopts = os.environ["PYTEST_ADDOPTS"]
+    pytester = request.getfixturevalue("pytester")  # takes that variable away
+    monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
+    monkeypatch.setenv("PYTEST_ADDOPTS", addopts)
     return Project(pytester)
 
 

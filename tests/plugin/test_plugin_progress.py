@@ -63,7 +63,7 @@ def figureless(lines: list[str]) -> str:
     ("arguments", "columns"),
     [
         (["-p", "no:xdist"], 80),
-        (["-p", "no:xdist", "-v"], 80),
+        (["-p", "no:xdist", "-v"], 120),  # so wide that no figure breaks a line
         (["-p", "no:xdist", "-vv"], 70),
         (["-p", "no:xdist", "-o", "console_output_style=classic", "--execgo-repeat=15"], 40),
         (["-n", "1", "-v"], 100),

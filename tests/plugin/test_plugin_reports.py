@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from pytest_execgo.observability.clock import parse_rfc3339
+
 SUICIDE = """\
 import os
 
@@ -38,6 +40,19 @@ def test_junit_and_html_carry_each_cell(project: Any, mode: list[str]) -> None:
     assert project.summary()["planned"] == 3
     stacks = list((project.path / "var/runs/stacks").iterdir())
     assert len(stacks) == (2 if "-n" in mode else 1)
+
+
+def test_the_sweeps_clock_starts_where_pytests_own_does(project: Any) -> None:
+    """What pytest does before its session starts is in neither of the two times that are told."""
+    project.pytester.makeconftest(
+        "import time\nimport pytest\n\n@pytest.hookimpl(trylast=True)\ndef pytest_configure(config):\n"
+        "    config.rootpath.joinpath('configured').write_text(str(time.time_ns()))\n"
+    )
+    project.run().assert_outcomes(passed=1)
+    configured = int((project.path / "configured").read_text())
+    began, ended = (parse_rfc3339(project.summary()[name]) for name in ("started_at", "finished_at"))
+    assert configured < began < ended
+    assert project.summary()["wall_time_ms"] == (ended - began) / 1e6
 
 
 def test_nothing_breaks_without_pytest_html(project: Any) -> None:

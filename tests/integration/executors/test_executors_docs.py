@@ -46,7 +46,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def run(folder: Path, *command: str) -> str:
-    env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_EXECGO_")}
     env |= {"LANGSMITH_TRACING": "false", "LANGSMITH_TRACING_V2": "false"}
     done = subprocess.run([sys.executable, *command], cwd=folder, env=env, capture_output=True, text=True, timeout=300, check=False)
     return done.stdout if done.returncode == 0 else done.stdout + done.stderr

@@ -71,6 +71,6 @@ def test_a_stage_that_is_a_flow_passes_and_its_verifier_judges(tmp_path: Path) -
 def sweep(project: Path) -> str:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:langsmith_plugin"]
     command += ["--execgo-matrix", "--execgo-framework=langgraph"]
-    env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_EXECGO_")}
     done = subprocess.run(command, cwd=project, env=env, capture_output=True, text=True, timeout=300, check=False)
     return done.stdout + done.stderr

@@ -170,7 +170,7 @@ def test_no_fault_outlives_a_pytest_that_is_killed(tmp_path: Path) -> None:
 def test_pytest_can_be_killed_and_the_sweep_goes_on(tmp_path: Path) -> None:
     script = Path(__file__).parents[3] / "reports" / "prove_resume.py"
     kills = os.environ.get("PYTEST_EXECGO_PROOF_KILLS", "3")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_EXECGO_")}
     command = [sys.executable, str(script), "--kills", kills]
     finished = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=3000, check=False)
     assert finished.returncode == 0, finished.stdout + finished.stderr

@@ -36,7 +36,8 @@ def run(folder: Path, command: str) -> None:
     if words[0] == "pytest":
         words = ["python", "-m", "pytest", "-p", "no:cacheprovider", *words[1:]]
     assert words[0] == "python", command
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "GITHUB_"))}
+    others = tuple(name for name in os.environ if name.startswith(("PYTEST_", "GITHUB_")) and name != "PYTEST_ADDOPTS")
+    env = {name: value for name, value in os.environ.items() if name not in others}
     finished = subprocess.run(
         [sys.executable, *words[1:]], cwd=folder, env=env, capture_output=True, text=True, timeout=180, check=False
     )
