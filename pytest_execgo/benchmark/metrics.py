@@ -110,12 +110,16 @@ def _rate(value: bool | None) -> float | None:
 
 
 def _recovery_time_ms(record: RunRecord) -> float | None:
-    """Return the time from the first fault that hit to the next success of a task; null if there was none."""
-    if not record.recovered:
+    """Return the time from the first fault that hit to the first success of a task once it was in force; null if there was none.
+
+    What ends while a fault is being applied, a service being drained to be restarted, had not been disturbed yet.
+    """
+    hits = [(fired, fault.applied_ns or fired) for fault in record.faults if fault.hit and (fired := fault.fired_ns) is not None]
+    if not record.recovered or not hits:
         return None
-    hits = [fault.fired_ns for fault in record.faults if fault.hit and fault.fired_ns is not None]
-    after = [at for at in record.progress_ns if hits and at > min(hits)]
-    return (min(after) - min(hits)) / _NS_PER_MS if after else None
+    struck, applied = min(hits)
+    after = [at for at in record.progress_ns if at > applied]
+    return (min(after) - struck) / _NS_PER_MS if after else None
 
 
 def _submit_accept_rate(stages: Iterable[StageRecord]) -> float | None:

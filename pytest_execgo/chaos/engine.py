@@ -181,7 +181,7 @@ class Nemesis:
 
     def _in_force(self, fate: Fate, struck_ns: int, parameters: dict[str, Any]) -> None:
         with self._changed:
-            fate.state, fate.fired_ns = State.IN_FORCE, struck_ns
+            fate.state, fate.fired_ns, fate.applied_ns = State.IN_FORCE, struck_ns, time.monotonic_ns()
         event = FaultInjected(**self._named(fate), parameters=parameters, cause=fate.cause)
         fate.seq = self._emit(event)
         self._note("fault_start", self._row(fate))

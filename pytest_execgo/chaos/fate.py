@@ -42,6 +42,7 @@ class Fate:
     applied: Applied | None = None
     cause: int | None = None
     fired_ns: int | None = None
+    applied_ns: int | None = None
     lifted_ns: int | None = None
     hit: bool | None = None
     seq: int | None = None
@@ -71,6 +72,7 @@ class Fate:
             seq=self.seq,
             observed=dict(self.observed),
             error=self.error,
+            applied_ns=self.applied_ns,
         )
 
     def spared(self) -> str:

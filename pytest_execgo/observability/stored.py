@@ -32,6 +32,13 @@ def load_run(path: Path) -> StoredRun:
 
     The result's `run_dir` is where the folder is now, whatever the file says.
     """
+    try:
+        return _load(path)
+    except OSError as error:
+        raise UsageError("unreadable_file", f"{error.filename or path}: {error.strerror or error}") from error
+
+
+def _load(path: Path) -> StoredRun:
     if not any((path / name).is_file() for name in (RESULT, RUN, TIMELINE, f"{TIMELINE}.partial")):
         raise UsageError("no_such_run", f"there is no run in {path}", "give a run's folder, as var/runs/<run_id>")
     return StoredRun(

@@ -167,6 +167,7 @@ class FaultRecord:
     """What became of one fault of a run. Times in monotonic ns; None when it did not come to that.
 
     `drawn`: its probability did not spare this cell. `hit` is None for a fault that never fired. `seq` is the timeline's.
+    It struck at `fired_ns` and was in force from `applied_ns` on: between the two, a restarted service goes down and comes back.
     """
 
     index: int
@@ -179,3 +180,4 @@ class FaultRecord:
     seq: int | None = None
     observed: Mapping[str, Any] = field(default_factory=dict)
     error: str | None = None
+    applied_ns: int | None = None

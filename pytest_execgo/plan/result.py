@@ -22,7 +22,8 @@ class RunMetrics(Document):
     Rates are 0..1, times milliseconds. `critical_path_ms` is the longest dependency chain, over stages, of what the tasks
     themselves took (the kernel's clock); `overhead` is `wall_time_ms / critical_path_ms`. `determinism_drift` is the share of
     the cell's repetitions that differ from the most common one; it exists only in a sweep. Recovery figures exist where a
-    fault hit and recovery was expected: `recovery_time_ms` runs from the first hit to the next success of a task.
+    fault hit and recovery was expected: `recovery_success` tells whether the run passed all the same, and only then is there a
+    `recovery_time_ms`, from the first hit to the first success of a task once that fault was in force.
     Planning figures exist for live cells: `planning_time_ms` is all of it, `model_time_ms` the model's part, `repair_count` the
     repairs of the framework and of the normaliser. `wasted_task_count` counts executions whose stage was run again.
     `lost_count`, `duplicate_count`, `orphan_count` come from the run's history; null where it does not tell.

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from pytest_execgo.plan.result import BenchmarkResult, BenchmarkSummary, GroupSummary
 from pytest_execgo.reporting.text import one_line
 
 _REASON = 300  # characters of a skip reason
+_PROFILES = 3  # names of chaos profiles beside it
+_FAULT = re.compile(r" \(chaos profile '[^']*', fault \d+: [^()]*\)$")  # as `chaos.catalogue.unusable` ends its answers
 NO_REASON = "no reason was given"
 
 
@@ -43,10 +46,27 @@ def reasons(result: BenchmarkResult) -> list[str]:
 
 
 def skip_reasons(runs: Sequence[BenchmarkResult]) -> list[tuple[str, int]]:
-    """Return the reasons for which cells were skipped, each with how many, most frequent first."""
-    counts: dict[str, int] = {}
+    """Return the reasons for which cells were skipped, each with how many, most frequent first.
+
+    Reasons that differ only in the chaos profile whose fault can't be injected are one, with the profiles' names.
+    """
+    texts: dict[str, str] = {}
+    profiles: dict[str, list[str]] = {}
     for run in runs:
         if run.outcome == "skipped":
-            reason = one_line(next(iter(reasons(run)), NO_REASON), _REASON)
-            counts[reason] = counts.get(reason, 0) + 1
-    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+            text = next(iter(reasons(run)), NO_REASON)
+            reason = _FAULT.sub("", text)
+            texts.setdefault(reason, text)
+            profiles.setdefault(reason, []).append(run.chaos_profile)
+    counts = [(_with_profiles(reason, texts[reason], found), len(found)) for reason, found in profiles.items()]
+    return sorted(counts, key=lambda item: (-item[1], item[0]))
+
+
+def _with_profiles(reason: str, text: str, profiles: Sequence[str]) -> str:
+    """Return a reason with where it held: the fault of the one profile, or the names of several."""
+    names = list(dict.fromkeys(profiles))
+    if text == reason or len(names) == 1:
+        return one_line(text, _REASON)
+    more = len(names) - _PROFILES
+    listed = ", ".join(names[:_PROFILES]) + (f" and {more} more" if more > 0 else "")
+    return f"{one_line(reason, _REASON)} (chaos profiles {one_line(listed, _REASON)})"

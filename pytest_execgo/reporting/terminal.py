@@ -63,10 +63,12 @@ def _folded(lines: Sequence[str], width: int) -> list[str]:
 
 
 def _profile_rows(groups: Sequence[GroupSummary]) -> list[tuple[str, ...]]:
-    """Return one row a chaos profile: how its cells ended, how many recovered of those that were to, and its times."""
+    """Return one row a chaos profile of which anything ran: how its cells ended, and its times."""
     rows: list[tuple[str, ...]] = []
     for profile in dict.fromkeys(group.chaos_profile for group in groups):
         mine = [group for group in groups if group.chaos_profile == profile]
+        if all(group.skipped == group.repetitions for group in mine):
+            continue  # why it was skipped is told beneath, once
         ended = Counter[str]()
         for group in mine:
             ended.update(passed=group.passed, failed=group.failed, errors=group.errors, inconclusive=group.inconclusive)

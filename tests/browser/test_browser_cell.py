@@ -166,6 +166,7 @@ def test_an_attempt_that_was_cut_short_is_seen(watched: Watched, report: Report)
     assert looks[-1] == "passed"
     assert looks.count("passed") == 1
     assert len([look for look in looks if look != "waiting"]) == 2
+    assert page.locator("#timeline .item.passed text", has_text="run finished").count() == 1
     assert page.locator("#verdict p").inner_text() == "The verifier found the world as the scenario wants it."
 
 
@@ -230,7 +231,7 @@ def test_a_skipped_cell_says_why_and_shows_nothing_that_never_was(watched: Watch
     page = watched.open(report.file, report.cell("crewai", "llm_slow"))
     page.wait_for_selector("#verdict")
     assert "nobody asks a model in replay" in page.locator("#verdict").inner_text()
-    assert page.locator("#timeline, #plan, #history").count() == 0
+    assert page.locator("#timeline, #plan, #history, #artifacts, #again .facts").count() == 0
 
 
 def test_one_goes_from_cell_to_cell_and_back_with_keys(watched: Watched, report: Report) -> None:
@@ -249,6 +250,23 @@ def test_one_goes_from_cell_to_cell_and_back_with_keys(watched: Watched, report:
     assert page.evaluate("location.hash") == "#outcome=failed"
     page.go_back()
     page.wait_for_selector("#cell-title")
+
+
+@pytest.mark.parametrize("fragment", ["", "sort=time", "sort=-scenario&outcome=failed,passed", "q=langgraph"])
+def test_next_and_previous_go_through_the_runs_as_they_were_listed(watched: Watched, report: Report, fragment: str) -> None:
+    page = watched.open(report.file, f"#{fragment}")
+    listed = page.locator("#runs tbody a").evaluate_all("all => all.map((one) => one.dataset.run)")
+    page.locator("#runs tbody a").first.click()
+    run = "new URLSearchParams(location.hash.slice(1)).get('run')"
+    gone_through = [page.evaluate(run)]
+    while page.locator("#next").count():
+        page.keyboard.press("]")
+        watched.until(page, f"{run} !== {gone_through[-1]!r} && document.querySelector('.neighbours').textContent")
+        gone_through.append(page.evaluate(run))
+    assert gone_through == listed
+    assert len(listed) > 2
+    page.keyboard.press("[")
+    watched.until(page, f"{run} === {listed[-2]!r}")
 
 
 def test_a_filter_that_was_set_later_stays_when_a_cell_is_opened(watched: Watched, report: Report) -> None:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_execgo.benchmark.summary import summarise
+
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
@@ -50,7 +52,46 @@ def test_a_square_tells_verdict_rate_interval_and_time(watched: Watched, report:
     assert "0 of 1 passed, pass rate 0%" in said[1]
     assert said[1].endswith("(95% interval 0% to 79%) · 1 broken promise")
     assert "relay, langgraph, replay, llm_slow: skipped" in said
-    assert page.locator("h3 .chaos").all_inner_texts() == ["none", "llm_slow", "runtime_restart"]
+    assert page.locator("h3 .chaos").all_text_contents() == ["none", "runtime_restart", "llm_slow"]
+
+
+def test_what_never_ran_is_folded_unless_it_is_all_there_is(watched: Watched, report: Report) -> None:
+    page = watched.open(report.file)
+    folded = page.locator("details.idle")
+    assert folded.locator("summary").inner_text() == "1 panel in which every cell was skipped"
+    assert not folded.locator(".square").first.is_visible()
+    page.locator(".chip.skipped").click()
+    assert folded.count() == 0
+    assert page.locator(".square.skipped").first.is_visible()
+
+
+def test_when_cells_were_skipped_the_headline_speaks_of_those_that_ran(watched: Watched, built: Any, report: Report) -> None:
+    runs = [run for run in report.summary.runs if run.outcome in ("passed", "skipped")]
+    span = {"started_at": report.summary.started_at, "finished_at": report.summary.finished_at, "wall_time_ms": 1.0}
+    page = watched.open(built(summarise(runs, sweep_id="some", **span)).file)
+    assert page.locator("h1").inner_text() == "All 2 cells that ran passed"
+
+
+def test_runs_are_sorted_by_a_columns_name_and_stay_so(watched: Watched, report: Report) -> None:
+    page = watched.open(report.file)
+    wall = {run.run_id: run.metrics.wall_time_ms for run in report.summary.runs}
+
+    def shown() -> list[str]:
+        found: list[str] = page.locator("#runs tbody a").evaluate_all("all => all.map((one) => one.dataset.run)")
+        return found
+
+    longest = sorted(wall, key=lambda run: -(wall[run] if wall[run] is not None else -1))
+    page.get_by_role("button", name="Time").click()
+    assert shown()[:4] == longest[:4]
+    assert page.locator("#runs [aria-sort]").inner_text() == "Time"
+    page.get_by_role("button", name="Time").click()
+    assert page.evaluate("location.hash") == "#sort=-time"
+    page.reload()
+    assert shown()[-4:] == longest[:4][::-1]
+    assert page.locator("#runs [aria-sort]").get_attribute("aria-sort") == "ascending"
+    page.get_by_role("button", name="Outcome").click()
+    assert page.evaluate("location.hash") == ""
+    assert page.locator("#runs tbody tr").first.locator(".badge").inner_text() == "✕\nfailed"
 
 
 def test_gates_comparison_statistics_plans_and_skips_are_told(watched: Watched, report: Report) -> None:
@@ -134,10 +175,10 @@ def test_the_matrix_is_used_with_keys_alone(watched: Watched, report: Report) ->
     for key, place in [
         ("ArrowRight", "relay, langgraph, replay, none"),
         ("ArrowRight", "relay, langgraph, replay, none"),
-        ("ArrowDown", "relay, langgraph, replay, llm_slow"),
         ("ArrowDown", "relay, langgraph, replay, runtime_restart"),
-        ("Home", "relay, crewai, replay, runtime_restart"),
-        ("PageUp", "relay, crewai, replay, llm_slow"),
+        ("ArrowDown", "relay, langgraph, replay, llm_slow"),
+        ("Home", "relay, crewai, replay, llm_slow"),
+        ("PageUp", "relay, crewai, replay, runtime_restart"),
         ("ArrowUp", "relay, crewai, replay, none"),
         ("End", "relay, langgraph, replay, none"),
     ]:

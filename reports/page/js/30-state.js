@@ -1,7 +1,15 @@
 // What is shown lives in the address' fragment, so that a reload, a bookmark and a link to a colleague show the same.
 
-const state = { q: '', scenario: [], framework: [], mode: [], chaos: [], outcome: [], run: '', lang: '', theme: '' };
+const state = { q: '', scenario: [], framework: [], mode: [], chaos: [], outcome: [], sort: '', run: '', lang: '', theme: '' };
 const LISTS = [...AXES, 'outcome'];
+
+const WEIGHT = { failed: 0, error: 1, inconclusive: 2, passed: 3, skipped: 4 }; // what needs a look comes first
+const ORDERS = {
+  outcome: (a, b) => WEIGHT[a.outcome] - WEIGHT[b.outcome],
+  ...Object.fromEntries(AXES.map((axis, index) => [axis, (a, b) => a.group[LETTERS[index]] - b.group[LETTERS[index]]])),
+  repetition: (a, b) => a.rep - b.rep,
+  time: (a, b) => (b.wall ?? -1) - (a.wall ?? -1), // the longest first, what never ran last
+};
 
 function known(name) {
   return name === 'outcome' ? OUTCOMES : NAMES[name];
@@ -14,6 +22,8 @@ function readFragment() {
     const wanted = (given.get(name) || '').split(',');
     state[name] = known(name).filter((value) => wanted.includes(value));
   }
+  const sort = given.get('sort') || '';
+  state.sort = Object.hasOwn(ORDERS, sort.replace(/^-/, '')) ? sort : '';
   state.run = RUN_BY_ID.has(given.get('run')) ? given.get('run') : '';
   state.lang = LANGUAGES.includes(given.get('lang')) ? given.get('lang') : '';
   state.theme = ['light', 'dark'].includes(given.get('theme')) ? given.get('theme') : '';
@@ -22,7 +32,7 @@ function readFragment() {
 function fragment(changes) {
   const wanted = { ...state, ...changes };
   const parts = [];
-  for (const name of ['q', ...LISTS, 'run', 'lang', 'theme']) {
+  for (const name of ['q', ...LISTS, 'sort', 'run', 'lang', 'theme']) {
     const value = Array.isArray(wanted[name]) ? wanted[name].map(encodeURIComponent).join(',') : encodeURIComponent(wanted[name]);
     if (value) parts.push(`${name}=${value}`);
   }
@@ -56,6 +66,13 @@ function matches(run) {
     .every((part) => text.includes(part));
 }
 
+function sortedBy() {
+  return state.sort.replace(/^-/, '') || 'outcome';
+}
+
+// The runs that the filters leave, in the order that the table of runs shows them in, and that one goes through them in.
 function shownRuns() {
-  return filtering() ? RUNS.filter(matches) : [...RUNS];
+  const order = ORDERS[sortedBy()];
+  const sign = state.sort.startsWith('-') ? -1 : 1;
+  return RUNS.filter((run) => !filtering() || matches(run)).sort((a, b) => sign * order(a, b) || a.number - b.number);
 }

@@ -52,6 +52,7 @@ function headline(totals, cells) {
   const passed = totals.passed || 0;
   const judged = cells - (totals.skipped || 0);
   if (!judged) return t('headline.nothing');
+  if (passed === judged && totals.skipped && judged > 1) return t('headline.ran', { count: judged.toLocaleString('en') });
   return passed === judged
     ? counted('headline.all', judged)
     : t('headline.some', { passed: passed.toLocaleString('en'), judged: judged.toLocaleString('en') });

@@ -7,7 +7,7 @@ let squares = new Map(); // group number -> its place: panel, row, column
 let current = -1; // the group that Tab leads to
 
 function matrixSection() {
-  parts.matrix = h('div', { class: 'panels' });
+  parts.matrix = h('div');
   parts.watcher = new IntersectionObserver(
     (seen) => {
       for (const one of seen) if (one.isIntersecting) fill(panels[Number(one.target.dataset.panel)]);
@@ -44,9 +44,27 @@ function drawMatrix() {
     );
   });
   if (!squares.has(current)) current = squares.size ? squares.keys().next().value : -1;
-  replace(parts.matrix, panels.length ? panels.map(skeleton) : h('p', { class: 'muted' }, t('nothing_matches')));
+  replace(parts.matrix, panels.length ? panelNodes() : h('p', { class: 'muted' }, t('nothing_matches')));
+  const alone = Math.max(...panels.map((panel) => panel.columns.length)) < 2; // one framework: more panels fit in a row
+  parts.matrix.classList.toggle('narrow', alone);
   panels.slice(0, PANELS_AT_ONCE).forEach(fill);
   panels.slice(PANELS_AT_ONCE).forEach((panel) => parts.watcher.observe(panel.node));
+}
+
+// Panels in which nothing ran come last and folded, unless there are no others.
+function panelNodes() {
+  const nodes = panels.map(skeleton);
+  const idle = nodes.filter((_, number) => !panels[number].ran);
+  if (!idle.length || idle.length === nodes.length) return h('div', { class: 'panels' }, nodes);
+  return [
+    h('div', { class: 'panels' }, nodes.slice(0, -idle.length)),
+    h(
+      'details',
+      { class: 'idle' },
+      h('summary', {}, counted('idle', idle.length)),
+      h('div', { class: 'panels' }, nodes.slice(-idle.length)),
+    ),
+  ];
 }
 
 function panelsOf(groups) {
@@ -57,7 +75,8 @@ function panelsOf(groups) {
     found.get(key).groups.push(group);
   }
   return [...found.values()]
-    .sort((a, b) => a.order - b.order)
+    .map((panel) => ({ ...panel, ran: panel.groups.some(ran) }))
+    .sort((a, b) => b.ran - a.ran || a.order - b.order)
     .map((panel) => {
       const columns = NAMES.framework.filter((name) => panel.groups.some((group) => group.framework === name));
       const scenarios = NAMES.scenario.filter((name) => panel.groups.some((group) => group.scenario === name));
@@ -217,6 +236,8 @@ function focusSquare(number) {
   const place = squares.get(number);
   if (!place) return;
   fill(place.panel);
+  const folded = place.panel.node.closest('details');
+  if (folded) folded.open = true;
   setCurrent(number);
   byId(`g${number}`).focus();
 }

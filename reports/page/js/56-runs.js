@@ -2,7 +2,6 @@
 
 const FIRST_ROWS = 60;
 const MORE_ROWS = 200;
-const WEIGHT = { failed: 0, error: 1, inconclusive: 2, passed: 3, skipped: 4 }; // what needs a look comes first
 let listed = [];
 let drawn = 0;
 
@@ -18,8 +17,7 @@ function runsSection() {
     },
     { rootMargin: '600px' },
   );
-  const headings = ['outcome', 'axis.scenario', 'axis.framework', 'axis.mode', 'axis.chaos', 'repetition', 'time', 'why'];
-  const found = section(
+  parts.runs = section(
     'runs',
     t('runs.title'),
     h(
@@ -28,23 +26,44 @@ function runsSection() {
       h(
         'thead',
         {},
-        h(
-          'tr',
-          {},
-          headings.map((key) => h('th', { scope: 'col', class: ['repetition', 'time'].includes(key) ? 'number' : null }, t(key))),
-        ),
+        h('tr', {}, Object.keys(ORDERS).map(sortHeading), h('th', { scope: 'col' }, t('why'))),
       ),
       parts.rows,
     ),
     parts.end,
   );
   drawRuns();
-  return found;
+  return parts.runs;
+}
+
+// A column's name sorts by it, and once more the other way round.
+function sortHeading(name) {
+  const text = t(AXES.includes(name) ? `axis.${name}` : name);
+  const button = h('button', { type: 'button', 'data-sort': name, title: t('sort'), on: { click: () => sortBy(name) } }, text);
+  return h('th', { scope: 'col', class: ['repetition', 'time'].includes(name) ? 'number' : null }, button);
+}
+
+function sortBy(name) {
+  const now = state.sort || 'outcome';
+  const next = now === name ? `-${name}` : name;
+  adjust({ sort: next === 'outcome' ? '' : next });
+  drawRuns();
+}
+
+function markSorted() {
+  const name = sortedBy();
+  const upwards = state.sort.startsWith('-') === (name === 'time');
+  for (const button of parts.runs.querySelectorAll('[data-sort]')) {
+    const sorted = button.dataset.sort === name;
+    if (sorted) button.parentNode.setAttribute('aria-sort', upwards ? 'ascending' : 'descending');
+    else button.parentNode.removeAttribute('aria-sort');
+  }
 }
 
 function drawRuns() {
+  markSorted();
   parts.endWatcher.disconnect();
-  listed = shownRuns().sort((a, b) => WEIGHT[a.outcome] - WEIGHT[b.outcome] || a.number - b.number);
+  listed = shownRuns();
   drawn = 0;
   parts.rows.replaceChildren();
   moreRows(FIRST_ROWS);

@@ -3,6 +3,7 @@
 function comparisonSection() {
   const found = DATA.comparison;
   if (!found) return null;
+  const clear = found.tests.filter(moreThanChance).length;
   return section(
     'comparison',
     t('comparison'),
@@ -17,11 +18,16 @@ function comparisonSection() {
       ? table('changes', [t('change'), t('cell'), t('before'), t('after')], found.changes.map(changeRow), t('comparison'))
       : null,
     found.tests.length
-      ? table(
-          'tests',
-          [t('test'), t('method'), t('before'), t('after'), 'p', t('p_adjusted'), t('power')],
-          found.tests.map(testRow),
-          t('tests'),
+      ? h(
+          'details',
+          { open: clear > 0 },
+          h('summary', {}, t('tests'), ' ', h('span', { class: 'muted' }, t('tests.clear', { clear, total: found.tests.length }))),
+          table(
+            'tests',
+            [t('test'), t('method'), t('before'), t('after'), 'p', t('p_adjusted'), t('power')],
+            found.tests.map(testRow),
+            t('tests'),
+          ),
         )
       : null,
     found.notes.map((note) => h('p', { class: 'note' }, note)),
@@ -45,7 +51,6 @@ function testRow(test) {
   const of = ([count, all]) => `${count}/${all}`;
   const power =
     test.power === undefined ? t('none') : t('power.of', { power: share(test.power), detectable: share(test.detectable) });
-  const clear = test.p_adjusted <= test.alpha;
   return h(
     'tr',
     {},
@@ -59,10 +64,14 @@ function testRow(test) {
       {},
       h('b', {}, chance(test.p_adjusted)),
       ' ',
-      h('span', { class: 'muted' }, t(clear ? 'significant' : 'not_significant')),
+      h('span', { class: 'muted' }, t(moreThanChance(test) ? 'significant' : 'not_significant')),
     ),
     h('td', {}, power),
   );
+}
+
+function moreThanChance(test) {
+  return test.p_adjusted <= test.alpha;
 }
 
 function chance(p) {
@@ -81,9 +90,7 @@ function statisticsSection() {
     });
   const cards = [
     ['pass_rate', share(found.pass_rate), interval],
-    ['infra_error_rate', share(found.infra_error_rate), ''],
-    ['flake_rate', share(found.flake_rate), ''],
-    ['determinism_drift', share(found.determinism_drift), ''],
+    ...['infra_error_rate', 'flake_rate', 'determinism_drift'].map((key) => [key, share(found[key]), t(`stat.${key}.is`)]),
   ];
   return section(
     'statistics',

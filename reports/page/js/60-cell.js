@@ -40,6 +40,7 @@ function repetitions(run) {
   return h(
     'ol',
     { class: 'reps', 'aria-label': t('repetitions') },
+    h('li', { class: 'muted', 'aria-hidden': 'true' }, t('repetition')),
     run.group.runs.map((number) => {
       const one = RUNS[number];
       return h(
@@ -86,7 +87,7 @@ function details(run, detail, plan) {
     plan && planSection(plan, course),
     historySection(detail, view),
   ];
-  const left = [faultsSection(detail), againSection(detail), artifactsSection(run, detail)];
+  const left = [faultsSection(detail), againSection(run, detail), artifactsSection(run, detail)];
   return [
     factsOf(run, detail),
     notes(detail),

@@ -109,8 +109,9 @@ function metricsSection(detail) {
   );
 }
 
-function againSection(detail) {
-  const command = h('code', { class: 'command', tabindex: '0', id: 'command' }, detail.rerun);
+function againSection(run, detail) {
+  const words = detail.rerun.split(' ').flatMap((one, at) => [at ? ' ' : '', h('span', {}, one)]);
+  const command = h('code', { class: 'command', tabindex: '0', id: 'command' }, words);
   const said = h('span', { role: 'status', class: 'muted' });
   const copy = async () => {
     const range = document.createRange();
@@ -133,19 +134,22 @@ function againSection(detail) {
     t('again'),
     command,
     h('p', {}, h('button', { type: 'button', class: 'plain', on: { click: copy } }, t('copy')), ' ', said),
-    h(
-      'p',
-      { class: 'facts' },
-      fact(t('seed'), String(detail.seed ?? 0)),
-      fact(t('backend'), detail.backend || ''),
-      fact(t('began'), moment(detail.began)),
-      fact(t('versions'), versions),
-    ),
+    run.outcome === 'skipped'
+      ? null
+      : h(
+          'p',
+          { class: 'facts' },
+          fact(t('seed'), String(detail.seed ?? 0)),
+          fact(t('backend'), detail.backend || ''),
+          fact(t('began'), moment(detail.began)),
+          versions && fact(t('versions'), versions),
+        ),
   );
 }
 
 function artifactsSection(run, detail) {
   const files = detail.files || [];
+  if (!files.length && run.outcome === 'skipped') return null;
   return section(
     'artifacts',
     t('artifacts'),

@@ -4,9 +4,11 @@ const LANES = ['faults', 'plan', 'kernel', 'sink', 'verdict'];
 const LOOKS = {
   '': 'passed',
   ok: 'passed',
+  passed: 'passed',
   success: 'passed',
   applied: 'passed',
   failed: 'failed',
+  error: 'failed',
   conflict: 'failed',
   refused: 'failed',
   fenced: 'inconclusive',

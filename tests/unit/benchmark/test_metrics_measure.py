@@ -157,6 +157,8 @@ CAUSES: list[tuple[str, object, Callable[[RunRecord], object]]] = [
     ("recovery_success", 0.0, set_("recovered", False)),
     ("recovery_success", None, set_("recovered", None)),
     ("recovery_time_ms", 60.0, set_("progress_ns", [ms(10), ms(90)])),
+    ("recovery_time_ms", 60.0, set_("faults", (FaultRecord(0, "x", "y", True, fired_ns=ms(30), hit=True, applied_ns=ms(75)),))),
+    ("recovery_time_ms", None, set_("faults", (FaultRecord(0, "x", "y", True, fired_ns=ms(30), hit=True, applied_ns=ms(95)),))),
     ("recovery_time_ms", None, set_("progress_ns", [ms(10)])),
     ("recovery_time_ms", None, set_("recovered", False)),
     ("recovery_time_ms", None, set_("faults", (FaultRecord(0, "kill", "runtime", True, fired_ns=ms(30), hit=False),))),

@@ -40,7 +40,7 @@ def test_a_fault_strikes_before_the_run_goes_on_and_is_undone_at_the_end(make_sc
     assert scene.rows == [("fault_start", {**named, "hit": None}), ("fault_stop", {**named, "hit": True})]
     (record,) = scene.nemesis.records
     assert (record.drawn, record.hit, record.error, record.seq) == (True, True, None, cause + 1)
-    assert 0 < (record.fired_ns or 0) <= (record.lifted_ns or 0)
+    assert 0 < (record.fired_ns or 0) <= (record.applied_ns or 0) <= (record.lifted_ns or 0)
     assert scene.nemesis.conclusive() == []
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from pytest_execgo.cli import main
+from pytest_execgo.observability.artifacts import read_lines
 
 
 def slices(file: Path) -> list[dict[str, Any]]:
@@ -79,3 +80,42 @@ def test_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         main(["report", "--help"])
     assert f"\n    {command} " in capsys.readouterr().out
+
+
+def test_a_run_that_may_not_be_read(runs: Any, report: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = runs.runs[0] / "timeline.jsonl"
+
+    def read(file: Path) -> Any:
+        if file == closed:
+            raise PermissionError(13, "Permission denied", str(file))
+        return read_lines(file)
+
+    monkeypatch.setattr("pytest_execgo.observability.stored.read_lines", read)
+    answer = report("trace", runs.runs[0])
+    assert (answer.code, answer.out, answer.err) == (2, "", f"error: {closed}: Permission denied\n")
+    assert not (runs.runs[0] / "trace.json").exists()
+    answer = report("trace", runs.path)
+    assert (answer.code, answer.out.count("trace.json")) == (0, 3)
+    assert f"warning: {closed}: Permission denied" in answer.err
+
+
+@pytest.mark.parametrize("command", ["build", "merge", "compare", "trace"])
+def test_a_folder_that_may_not_be_looked_into(
+    command: str, runs: Any, report: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    is_file = Path.is_file
+
+    def looked(path: Path) -> bool:
+        if path.parent == runs.path:
+            raise PermissionError(13, "Permission denied", str(path))
+        return is_file(path)
+
+    monkeypatch.setattr(Path, "is_file", looked)
+    more = {"merge": ["--out", tmp_path / "new"], "compare": [runs.path]}.get(command, [])
+    answer = report(command, runs.path, *more)
+    assert (answer.code, answer.out) == (2, "")
+    first, hint = answer.err.splitlines()
+    assert first.startswith(f"error: {runs.path}/")
+    assert first.endswith(".json: Permission denied")
+    assert hint == "  hint: make it readable for this user"
+    assert not (tmp_path / "new").exists()

@@ -115,17 +115,30 @@ def test_skips_are_grouped_by_reason_most_frequent_first(make_result: Make, make
     assert many[-1] == "skipped for 3 more reasons, in benchmark-summary.md"
 
 
+def test_one_reason_with_several_chaos_profiles_is_told_once(make_result: Make, make_summary: Make) -> None:
+    def skipped(profile: str, reason: str = "no model here (say so)") -> Any:
+        error = f"{reason} (chaos profile {profile!r}, fault 0: model_fault model)"
+        return make_result(outcome="skipped", verdict=None, attribution=None, chaos_profile=profile, error=error)
+
+    runs = [skipped(f"llm_{number}") for number in (1, 2, 2, 3, 4, 5)] + [skipped("oom", "no limits"), skipped("oom", "no limits")]
+    assert sweep_table(make_summary([], runs, skipped=8, cells=8), 120)[1:] == [
+        "skipped 6 cells: no model here (say so) (chaos profiles llm_1, llm_2, llm_3 and 2 more)",
+        "skipped 2 cells: no limits (chaos profile 'oom', fault 0: model_fault model)",
+    ]
+
+
 def test_a_large_sweep_tells_of_its_profiles_and_of_what_did_not_pass(make_group: Make, make_summary: Make) -> None:
     good = [make_group(scenario_id=f"s{number}", chaos_profile="storm", recovery_time_ms=40.0) for number in range(40)]
     bad = make_group(scenario_id="bad", chaos_profile="calm", passed=1, failed=2, violations=3)
     skipped = make_group(scenario_id="skipped", chaos_profile="calm", passed=0, skipped=3)
-    lines = sweep_table(make_summary([*good, bad, skipped], []), 120)
+    idle = make_group(chaos_profile="idle", passed=0, skipped=3)
+    lines = sweep_table(make_summary([*good, bad, skipped, idle], []), 120)
     assert lines[0].split() == ["chaos", "cells", "wall", "recovery", "violations"]
     assert lines[1].split() == ["storm", "120", "passed", "914", "ms", "40.0", "ms", "0"]
     assert lines[2].startswith("calm   1 passed, 2 failed, 3 skipped")
     assert lines[2].endswith(" 3")
     assert [line.split()[0] for line in lines[4:6]] == ["scenario", "bad"]
-    assert len(lines) == 7, "the two tables, a blank line between them, and the totals"
+    assert len(lines) == 7, "the two tables without what never ran, a blank line between them, and the totals"
 
 
 def test_no_folded_line_is_an_order_to_a_runner(make_group: Make, make_summary: Make) -> None:
