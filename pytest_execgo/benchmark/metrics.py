@@ -110,9 +110,9 @@ def _rate(value: bool | None) -> float | None:
 
 
 def _recovery_time_ms(record: RunRecord) -> float | None:
-    """Return the time from the first fault that hit to the first success of a task once it was in force; null if there was none.
+    """Return the time from the first fault that hit to the first success seen once it was in force; null if there was none.
 
-    What ends while a fault is being applied, a service being drained to be restarted, had not been disturbed yet.
+    What is seen to end while a fault is being applied, a service being drained to be restarted, had not been disturbed yet.
     """
     hits = [(fired, fault.applied_ns or fired) for fault in record.faults if fault.hit and (fired := fault.fired_ns) is not None]
     if not record.recovered or not hits:

@@ -61,7 +61,7 @@ def run_all(sweep: Sweep) -> tuple[list[BenchmarkResult], int]:
                     for line in str(result.error).splitlines():
                         print(inert(f"  {one_line(line)}"), flush=True)
         if all(map(settled, results)):
-            finish_sweep(sweep.settings.out, sweep.sweep_id)
+            finish_sweep(sweep.settings.out, sweep.sweep_id, len(results))
     finally:  # an interrupted sweep keeps what it found
         passed = _conclude(sweep, results, demands, started_ns)
     return results, exit_code(results) or int(not passed)

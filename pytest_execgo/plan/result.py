@@ -23,7 +23,7 @@ class RunMetrics(Document):
     themselves took (the kernel's clock); `overhead` is `wall_time_ms / critical_path_ms`. `determinism_drift` is the share of
     the cell's repetitions that differ from the most common one; it exists only in a sweep. Recovery figures exist where a
     fault hit and recovery was expected: `recovery_success` tells whether the run passed all the same, and only then is there a
-    `recovery_time_ms`, from the first hit to the first success of a task once that fault was in force.
+    `recovery_time_ms`, from the first hit to the first success of a task that was seen once that fault was in force.
     Planning figures exist for live cells: `planning_time_ms` is all of it, `model_time_ms` the model's part, `repair_count` the
     repairs of the framework and of the normaliser. `wasted_task_count` counts executions whose stage was run again.
     `lost_count`, `duplicate_count`, `orphan_count` come from the run's history; null where it does not tell.

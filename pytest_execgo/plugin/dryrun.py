@@ -27,7 +27,7 @@ class DryRun:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_collection_finish(self, session: pytest.Session) -> Generator[None, None, None]:
-        """Keep pytest from printing its own list of what was collected."""
+        """Keep pytest from printing its own list of what was collected: while this hook runs, nobody sees a mere collection."""
         option = session.config.option
         option.collectonly = False
         try:

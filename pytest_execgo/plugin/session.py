@@ -105,6 +105,7 @@ class ExecGoSession:
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Count the cells that are to be run (an xdist controller collects none; it learns the number from its workers)."""
         self._planned = sum(any(name == "execgo.cell_id" for name, _ in item.user_properties) for item in session.items)
+        self.sweep.selected = self._planned
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Let every report say which cell it is to run, even when the cell never ran."""
@@ -194,8 +195,8 @@ class ExecGoSession:
     # -- ending -------------------------------------------------------------------------------------------------------
 
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
-        """Take the stack down; aggregate what was recorded."""
-        if self._is_worker:
+        """Take the stack down; aggregate what was recorded, unless nothing was to be run."""
+        if self._is_worker or self.config.option.collectonly:
             self.sweep.close()
             return
         problems: list[str] = []
@@ -221,14 +222,16 @@ class ExecGoSession:
             unfinished=rest,
             problems=problems,
         )
+        self._can_go_on = rest is not None
         if rest is None:
-            _note(problems, "the sweep's end was not noted", lambda: finish_sweep(self.settings.out, self.sweep.sweep_id))
-        else:
-            self._can_go_on = True
+            _note(problems, "the sweep's end was not noted", self._finish)
         said = self._gatekeeper.close(session, summary, rest, problems)
         self._table = [*sweep_table(summary, texts.width_of(self.config)), *said]
         self._table += publish_traces(self.settings, summary.runs)
         self.config.hook.pytest_execgo_sweep_finished(config=self.config, summary=summary)
+
+    def _finish(self) -> None:
+        self._can_go_on = not finish_sweep(self.settings.out, self.sweep.sweep_id, self.recorder.concluded)
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Print the sweep's table."""

@@ -17,6 +17,7 @@ from pytest_execgo.plan.chaos import ChaosProfile
 from pytest_execgo.plan.fault import Action, PlanAction, Surroundings
 from pytest_execgo.plan.model import Mode
 from pytest_execgo.plan.stack import Capability
+from pytest_execgo.reporting.text import counted
 from pytest_execgo.scenarios.model import Scenario
 from pytest_execgo.wiring.settings import MOST_REPETITIONS, Settings
 
@@ -148,4 +149,4 @@ def describe(matrix: Sequence[PlannedCell]) -> list[str]:
         for planned in matrix
     ]
     excluded = sum(planned.excluded is not None for planned in matrix)
-    return [*lines, f"{len(matrix)} cells, {len(matrix) - excluded} run, {excluded} excluded"]
+    return [*lines, f"{counted(len(matrix), 'cell')}: {len(matrix) - excluded} would run, {excluded} excluded"]

@@ -71,12 +71,13 @@ class Sweep:
         self.catalogue = Catalogue.with_builtin([settings.root / "scenarios"])
         self.own = tuple(discover([settings.root / "scenarios"]))
         self._profile_folders = [settings.root / "chaos", bundled("chaos")]
-        self._loaded: dict[str, Scenario] = {}
+        self._loaded: dict[str, Scenario | UsageError] = {}
         self._profiles: dict[str, ChaosProfile] = {}
         self._judges: dict[str, Verifier] = {}
         self._stacks = StackUpkeep(settings, f"{self.sweep_id}-{worker}", lambda: self._linked)
         self._planner: LivePlanner | None = None
         self._owner = owner
+        self.selected = 0  # how many tests of ours were collected, once that is known
         self.resumption = Resumption(settings.out, self.sweep_id, settings.backend) if settings.resume else None
 
     @cached_property
@@ -129,13 +130,19 @@ class Sweep:
         return next((name for name, path in self.catalogue.files.items() if path == file), None)
 
     def scenario(self, scenario_id: str) -> Scenario:
-        """Load a scenario, once."""
+        """Load a scenario, once; one that can't be loaded is a `UsageError` whenever it is asked for."""
         if scenario_id not in self._loaded:
-            self._loaded[scenario_id] = self.catalogue.load(scenario_id, chaos=self.known.chaos)
-        return self._loaded[scenario_id]
+            try:
+                self._loaded[scenario_id] = self.catalogue.load(scenario_id, chaos=self.known.chaos)
+            except UsageError as error:
+                self._loaded[scenario_id] = error
+        found = self._loaded[scenario_id]
+        if isinstance(found, UsageError):
+            raise found.with_traceback(None)
+        return found
 
     def usable(self, scenario_id: str) -> bool:
-        """Tell whether a scenario can be loaded; what keeps it from that, `scenario` raises wherever it is asked for."""
+        """Tell whether a scenario can be loaded."""
         try:
             self.scenario(scenario_id)
         except UsageError:
@@ -186,7 +193,7 @@ class Sweep:
         """Write down that the sweep began, or goes on; every process of it may do so."""
         if not self.settings.out.exists():
             artifacts_folder(self.settings)
-        begin_sweep(self.settings.out, self.sweep_id, self.settings.backend, self.cells, self._owner)
+        begin_sweep(self.settings.out, self.sweep_id, self.settings.backend, self.cells, self._owner, self.selected)
 
     def run(self, cell: Cell) -> BenchmarkResult:
         """Run one cell; see `run_cell` for what is raised and what is an outcome.

@@ -27,7 +27,8 @@ SWEEP = "sweep.json"
 class SweepFile(Document):
     """What `sweeps/<sweep_id>/sweep.json` says from a sweep's start on. `finished_at` is there when nothing of it is left to do.
 
-    `digest` identifies its cells; `owner` is the process that reports it: pytest's controller, or the command line's.
+    `digest` identifies its cells; `selected` is how many of them the widest command that was at it had to run, 0 where nobody
+    counted; `owner` is the process that reports it: pytest's controller, or the command line's.
     """
 
     schema_version: Literal[1] = 1
@@ -35,6 +36,7 @@ class SweepFile(Document):
     started_at: str
     backend: str
     cells: int
+    selected: int = 0
     digest: str
     owner: ProcessIdentity
     finished_at: str | None = None
@@ -45,7 +47,7 @@ def new_sweep_id() -> str:
     return f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{secrets.token_hex(3)}"
 
 
-def begin_sweep(out: Path, sweep_id: str, backend: str, cells: Sequence[Cell], owner: int | None = None) -> None:
+def begin_sweep(out: Path, sweep_id: str, backend: str, cells: Sequence[Cell], owner: int | None = None, selected: int = 0) -> None:
     """Write down that a sweep began, or that it goes on, in the process `owner` (default: this one).
 
     Every process of a sweep may call this; only the first call of each owner changes anything. `UsageError` when another one
@@ -68,21 +70,25 @@ def begin_sweep(out: Path, sweep_id: str, backend: str, cells: Sequence[Cell], o
                 started_at=started_at,
                 backend=backend,
                 cells=len(cells),
+                selected=max(selected, earlier.selected if earlier is not None else 0),
                 digest=cells_digest(cells),
                 owner=identity,
             ),
         )
 
 
-def finish_sweep(out: Path, sweep_id: str) -> None:
-    """Write down that nothing of a sweep is left to do."""
+def finish_sweep(out: Path, sweep_id: str, done: int) -> bool:
+    """Write down that nothing of a sweep is left to do, if that is so: `done` is how many of its cells are. Tell whether it is."""
     folder = out / "sweeps" / sweep_id
     if not (folder / SWEEP).exists():  # nothing of it was run
-        return
+        return True
     with alone_in(folder):
         sweep = read_sweep_file(folder)
+        if sweep is not None and done < sweep.selected:  # a command that took up only some of what was left
+            return False
         if sweep is not None:
             _write_sweep(folder, sweep.model_copy(update={"finished_at": rfc3339()}))
+    return True
 
 
 def unfinished_sweep(out: Path) -> SweepFile | None:
@@ -90,10 +96,10 @@ def unfinished_sweep(out: Path) -> SweepFile | None:
 
     `UsageError` when there is just one that another process is at.
     """
+    found = [sweep for folder in (out / "sweeps").glob("*/") if (sweep := read_sweep_file(folder)) is not None]
     busy: SweepFile | None = None
-    for folder in sorted((out / "sweeps").glob("*/"), reverse=True):  # a sweep's id begins with the time of its start
-        sweep = read_sweep_file(folder)
-        if sweep is not None and sweep.finished_at is None:
+    for sweep in sorted(found, key=lambda sweep: sweep.started_at, reverse=True):
+        if sweep.finished_at is None:
             if not _somebody_else(sweep.owner):
                 return sweep
             busy = busy or sweep

@@ -68,7 +68,7 @@ def test_a_dry_run_lists_cells_and_exclusions_and_runs_nothing(project: Any) -> 
     assert result.ret == 0
     excluded = "*hello:langgraph:replay:idle:0 *excluded: it waits for stage 'nowhere'*"
     result.stdout.fnmatch_lines(["*hello:langgraph:replay:none:0 *runs", excluded])
-    result.stdout.fnmatch_lines(["2 cells, 1 run, 1 excluded"])
+    result.stdout.fnmatch_lines(["2 cells: 1 would run, 1 excluded"])
     assert not (project.path / "var").exists()
 
 
@@ -81,7 +81,7 @@ def test_all_scenarios_are_the_projects_own_and_built_in_ones_go_by_name(project
 
 def test_a_dry_run_can_be_asked_for_by_the_environment(project: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTEST_EXECGO_DRY_RUN", "1")
-    project.run().stdout.fnmatch_lines(["1 cells, 1 run, 0 excluded"])
+    project.run().stdout.fnmatch_lines(["1 cell: 1 would run, 0 excluded"])
     assert not (project.path / "var").exists()
 
 
@@ -100,7 +100,7 @@ def test_a_dry_run_takes_paths_and_keywords_as_a_run_does(project: Any) -> None:
     assert "<" not in listed.stdout.str(), "pytest's own tree of what it collected is not shown as well"
     listed = project.run_plain("--execgo-dry-run", "-k", "crewai", "-n", "2")
     assert cells_of(listed) == ["hello:crewai", "other:crewai"]
-    listed.stdout.fnmatch_lines(["2 cells, 2 run, 0 excluded"])
+    listed.stdout.fnmatch_lines(["2 cells: 2 would run, 0 excluded"])
     assert cells_of(project.run_plain("--execgo-dry-run", "-q", "test_own.py", "-k", "autogen")) == [
         "hello:autogen",
         "other:autogen",

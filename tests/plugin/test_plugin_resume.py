@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,7 +32,8 @@ def verify(context):
 
 
 def sweeps(project: Any) -> list[dict[str, Any]]:
-    return [json.loads(path.read_text()) for path in sorted(project.path.glob("var/runs/sweeps/*/sweep.json"))]
+    found = [json.loads(path.read_text()) for path in project.path.glob("var/runs/sweeps/*/sweep.json")]
+    return sorted(found, key=lambda sweep: str(sweep["started_at"]))
 
 
 def runs(project: Any) -> list[str]:
@@ -174,10 +176,32 @@ def test_tests_of_ones_own_get_as_many_results_as_there_were(project: Any) -> No
 def test_a_dry_run_looks_and_touches_nothing(project: Any) -> None:
     project.scenario("again", verifier=BAD)
     project.run("-x")
-    before = sweeps(project)
-    listed = project.run("--execgo-resume", "--execgo-dry-run")
-    listed.stdout.fnmatch_lines(["2 cells, 2 run, 0 excluded"])
-    assert sweeps(project) == before
+
+    def files() -> dict[Path, bytes]:
+        return {path: path.read_bytes() for path in project.path.rglob("*") if path.is_file() and "cache" not in str(path)}
+
+    before = files()
+    listed = project.run("--execgo-resume", "--execgo-dry-run", "-k", "again")
+    listed.stdout.fnmatch_lines(["1 cell: 1 would run, 0 excluded"])
+    assert files() == before
+    project.run("--execgo-resume", "--collect-only", "-k", "again")
+    assert files() == before
+
+
+def test_what_a_command_did_not_take_up_is_left_to_the_next_one(project: Any) -> None:
+    hint = "not everything was run: the same command with --execgo-resume goes on from here"
+    for name in ("again", "never"):
+        project.scenario(name, verifier=BAD)
+    project.run("-x")
+    some = project.run("--execgo-resume", "-k", "hello")
+    some.assert_outcomes(passed=1, deselected=2)
+    some.stdout.fnmatch_lines([hint])
+    rest = project.run("--execgo-resume")
+    rest.assert_outcomes(passed=1, failed=2)
+    rest.stdout.no_fnmatch_line(hint)
+    (sweep,) = sweeps(project)
+    assert sweep["finished_at"] is not None
+    assert len(runs(project)) == 3
 
 
 def test_a_sweep_file_that_is_damaged_is_a_usage_error(project: Any) -> None:

@@ -299,5 +299,5 @@ def test_a_matrix_is_described_line_by_line_with_a_count() -> None:
     assert len(lines) == 3
     assert lines[0].split() == [CELL.cell_id, "codegen:crewai:replay:none:0", "runs"]
     assert lines[1].split(maxsplit=2) == [other.cell_id, "codegen:crewai:replay:none:1", "excluded: no chaos here"]
-    assert lines[2] == "2 cells, 1 run, 1 excluded"
-    assert describe([]) == ["0 cells, 0 run, 0 excluded"]
+    assert lines[2] == "2 cells: 1 would run, 1 excluded"
+    assert describe([]) == ["0 cells: 0 would run, 0 excluded"]

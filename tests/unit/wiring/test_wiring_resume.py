@@ -129,7 +129,7 @@ def test_the_latest_sweep_that_was_cut_short_is_the_one_to_go_on_with(folder: Fo
     for number in (1, 2, 3, 4):
         folder.sweep(f"sweep-{number}")
     folder.sweep("sweep-5", owner=ProcessIdentity.of(os.getppid()))  # somebody is at it
-    finish_sweep(folder.out, "sweep-4")
+    assert finish_sweep(folder.out, "sweep-4", 0)
     (folder.out / "sweeps/sweep-9").mkdir()  # of an earlier version: nothing is known of it
     found = unfinished_sweep(folder.out)
     assert found is not None
@@ -161,8 +161,27 @@ def test_two_are_never_at_one_sweep(folder: Folder) -> None:
 
 
 def test_a_sweep_of_which_nothing_was_run_has_no_end_either(folder: Folder) -> None:
-    finish_sweep(folder.out, "sweep-1")
+    assert finish_sweep(folder.out, "sweep-1", 0)
     assert not folder.out.exists()
+
+
+def test_a_sweep_is_over_when_all_that_its_widest_command_had_to_run_is(folder: Folder) -> None:
+    begin_sweep(folder.out, "sweep-1", "embedded", [CELL, OTHER], selected=2)
+    file = folder.out / "sweeps/sweep-1/sweep.json"
+    file.write_text(file.read_text().replace(f'"pid": {ME.pid}', '"pid": 4194999'))
+    begin_sweep(folder.out, "sweep-1", "embedded", [CELL], selected=1)
+    assert not finish_sweep(folder.out, "sweep-1", 1)
+    assert unfinished_sweep(folder.out) is not None
+    assert finish_sweep(folder.out, "sweep-1", 2)
+    assert unfinished_sweep(folder.out) is None
+
+
+def test_the_latest_is_told_by_the_clock_not_by_the_name(folder: Folder) -> None:
+    for name in ("sweep-b", "sweep-a"):
+        folder.sweep(name)
+    found = unfinished_sweep(folder.out)
+    assert found is not None
+    assert found.sweep_id == "sweep-a"
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"schema_version": 2}'])
