@@ -65,6 +65,24 @@ def test_what_never_ran_is_folded_unless_it_is_all_there_is(watched: Watched, re
     assert page.locator(".square.skipped").first.is_visible()
 
 
+def test_what_was_unfolded_stays_so_and_the_tab_key_never_leads_into_what_is_folded(watched: Watched, report: Report) -> None:
+    page = watched.open(report.file)
+    reached = page.locator(".square[tabindex='0']")
+    folded = page.locator("details.idle")
+    folded.locator("summary").click()
+    folded.locator(".square").first.focus()
+    page.locator("#search").fill("replay")
+    watched.until(page, "location.hash.includes('q=replay')")
+    assert folded.locator(".square").first.is_visible()
+    assert reached.get_attribute("class") == "square skipped"
+    folded.locator("summary").click()
+    page.locator("#search").fill("repla")
+    watched.until(page, "location.hash.endsWith('q=repla')")
+    assert not folded.locator(".square").first.is_visible()
+    assert reached.count() == 1
+    assert reached.is_visible()
+
+
 def test_when_cells_were_skipped_the_headline_speaks_of_those_that_ran(watched: Watched, built: Any, report: Report) -> None:
     runs = [run for run in report.summary.runs if run.outcome in ("passed", "skipped")]
     span = {"started_at": report.summary.started_at, "finished_at": report.summary.finished_at, "wall_time_ms": 1.0}

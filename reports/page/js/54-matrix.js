@@ -43,16 +43,18 @@ function drawMatrix() {
       }),
     );
   });
-  if (!squares.has(current)) current = squares.size ? squares.keys().next().value : -1;
-  replace(parts.matrix, panels.length ? panelNodes() : h('p', { class: 'muted' }, t('nothing_matches')));
+  const unfolded = Boolean(parts.matrix.querySelector('details.idle[open]'));
+  const at = squares.get(current)?.panel;
+  if (!at || (!at.ran && panels[0].ran && !unfolded)) current = squares.size ? squares.keys().next().value : -1; // one that the Tab key reaches
+  replace(parts.matrix, panels.length ? panelNodes(unfolded) : h('p', { class: 'muted' }, t('nothing_matches')));
   const alone = Math.max(...panels.map((panel) => panel.columns.length)) < 2; // one framework: more panels fit in a row
   parts.matrix.classList.toggle('narrow', alone);
   panels.slice(0, PANELS_AT_ONCE).forEach(fill);
   panels.slice(PANELS_AT_ONCE).forEach((panel) => parts.watcher.observe(panel.node));
 }
 
-// Panels in which nothing ran come last and folded, unless there are no others.
-function panelNodes() {
+// Panels in which nothing ran come last and folded, unless there are no others or they were unfolded before.
+function panelNodes(unfolded) {
   const nodes = panels.map(skeleton);
   const idle = nodes.filter((_, number) => !panels[number].ran);
   if (!idle.length || idle.length === nodes.length) return h('div', { class: 'panels' }, nodes);
@@ -60,7 +62,7 @@ function panelNodes() {
     h('div', { class: 'panels' }, nodes.slice(0, -idle.length)),
     h(
       'details',
-      { class: 'idle' },
+      { class: 'idle', open: unfolded },
       h('summary', {}, counted('idle', idle.length)),
       h('div', { class: 'panels' }, nodes.slice(-idle.length)),
     ),

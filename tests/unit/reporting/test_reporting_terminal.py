@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from pytest_execgo.chaos.catalogue import unusable
+from pytest_execgo.plan.chaos import ChaosProfile, Fault, Trigger
+from pytest_execgo.plan.fault import Surroundings
 from pytest_execgo.plan.statistics import GateResult
 from pytest_execgo.reporting.terminal import sweep_table
 
@@ -117,7 +121,10 @@ def test_skips_are_grouped_by_reason_most_frequent_first(make_result: Make, make
 
 def test_one_reason_with_several_chaos_profiles_is_told_once(make_result: Make, make_summary: Make) -> None:
     def skipped(profile: str, reason: str = "no model here (say so)") -> Any:
-        error = f"{reason} (chaos profile {profile!r}, fault 0: model_fault model)"
+        fault = Fault(action="model_fault", target="model", trigger=Trigger(phase="submit"))
+        refusing: Any = SimpleNamespace(unusable=lambda *_: reason)
+        nowhere = Surroundings(frozenset(), {"stages": []}, frozenset(), local=False)
+        error = unusable(ChaosProfile(id=profile, description="x", faults=[fault]), {"model_fault": refusing}, nowhere)
         return make_result(outcome="skipped", verdict=None, attribution=None, chaos_profile=profile, error=error)
 
     runs = [skipped(f"llm_{number}") for number in (1, 2, 2, 3, 4, 5)] + [skipped("oom", "no limits"), skipped("oom", "no limits")]
