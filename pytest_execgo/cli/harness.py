@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pytest_execgo.core.engine.connection import connect, engine_call
-from pytest_execgo.core.engine.images import image_bytes, layers_bytes
+from pytest_execgo.core.engine.images import image_bytes
 from pytest_execgo.core.errors import StackError, UsageError
 from pytest_execgo.core.folder_lock import FolderHeld, lock_folder
 from pytest_execgo.harness.health import health_problem
@@ -19,6 +19,7 @@ from pytest_execgo.harness.ports import PortReservation
 from pytest_execgo.harness.settings import DEFAULT_BASE
 from pytest_execgo.harness.state import HarnessState, ServiceRecord
 from pytest_execgo.plan.stack import Service
+from pytest_execgo.reporting.text import counted
 
 _PORTS = {
     Service.KERNEL: ("--port", 18080),
@@ -34,7 +35,7 @@ def main(argv: list[str]) -> int:
     """Run one of the five; 0 done (for `status`: all healthy), 1 not healthy, 2 a user's mistake, 3 a failure."""
     options = _parser().parse_args(argv)
     if options.command in ("build", "clean"):
-        return (_build if options.command == "build" else _clean)(options.base_image)
+        return (_build if options.command == "build" else _clean)(_base(options))
     folder: Path = options.dir.absolute()
     if options.command == "up":
         return _up(options, folder)
@@ -57,15 +58,18 @@ def _parser() -> argparse.ArgumentParser:
     for command in (up, build, clean):
         command.add_argument(
             "--base-image",
-            default=os.environ.get("PYTEST_EXECGO_BASE_IMAGE") or DEFAULT_BASE,
             metavar="IMAGE",
-            help="what images are built on (default %(default)s)",
+            help=f"what images are built on (default: PYTEST_EXECGO_BASE_IMAGE, else {DEFAULT_BASE})",
         )
     for command in (up, status, down):
         command.add_argument(
             "--dir", type=Path, default=Path("var/harness"), metavar="DIR", help="its data and logs (default %(default)s)"
         )
     return parser
+
+
+def _base(options: argparse.Namespace) -> str:
+    return options.base_image or os.environ.get("PYTEST_EXECGO_BASE_IMAGE") or DEFAULT_BASE
 
 
 def _build(base: str) -> int:
@@ -86,12 +90,10 @@ def _clean(base: str) -> int:
 
     client = connect()
     with engine_call("remove images"):
-        before = layers_bytes(client)
         removed = remove_old_images(client, base)
-        freed = before - layers_bytes(client)
     for name in removed:
         print(name)
-    print(f"{len(removed)} images removed, {max(0, freed) / 1e6:.0f} MB freed" if removed else "no image to remove")
+    print(f"{counted(len(removed), 'image')} removed" if removed else "no image to remove")
     return 0
 
 
@@ -100,17 +102,23 @@ def _up(options: argparse.Namespace, folder: Path) -> int:
         if options.backend == "containers":
             raise UsageError("bin_in_containers", "--bin can't be used in containers", "leave --bin or --backend containers out")
         checked_binary(options.bin, "--bin")
+    if options.base_image is not None and options.backend != "containers":
+        raise UsageError(
+            "base_image_without_containers",
+            "--base-image can only be used in containers",
+            "leave --base-image out, or add --backend containers",
+        )
     ports = {service: getattr(options, option[2:].replace("-", "_")) for service, (option, _) in _PORTS.items()}
     lock = _lock(folder)
     _check_ports(ports)
     if options.backend == "containers":
-        _built(options.base_image)
+        _built(_base(options))
     request = KeeperRequest(
         backend=options.backend,
         folder=folder,
         ports=ports,
         binary=options.bin,
-        base_image=options.base_image,
+        base_image=_base(options),
         token=options.token,
         environ=dict(os.environ),
     )

@@ -43,8 +43,7 @@ def main(argv: list[str]) -> int:
     except OSError as error:
         if error.filename is None:  # no file's: the pipe that is printed to was closed
             raise
-        hint = "make it readable for this user" if isinstance(error, PermissionError) else ""
-        raise UsageError("unreadable_file", f"{error.filename}: {error.strerror}", hint) from error
+        raise UsageError.unreadable(error.filename, error) from error
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -53,6 +53,12 @@ class UsageError(ExecGoError):
         return cls(f"unknown_{what.replace(' ', '_')}", f"unknown {what} {value!r}", f"{guess}allowed: {known}")
 
     @classmethod
+    def unreadable(cls, path: Path | str, error: OSError) -> Self:
+        """Build the error for a file or folder that the system lets nobody, or not this user, read."""
+        hint = "make it readable for this user" if isinstance(error, PermissionError) else ""
+        return cls("unreadable_file", f"{path}: {error.strerror or error}", hint)
+
+    @classmethod
     def malformed(cls, path: Path, line: int, column: int, what: str, hint: str = "") -> Self:
         """Build the error for a file whose text can't be understood; line and column count from 1."""
         return cls("malformed_file", f"{path}:{line}:{column}: {what}", hint)

@@ -85,7 +85,7 @@ def service_images(
 def remove_old_images(client: EngineClient, base: str = DEFAULT_BASE) -> list[str]:
     """Remove our services' images but those of this version over `base`, and what building them left; return what they were called.
 
-    What a container uses stays, and what somebody has built on ours, and under it.
+    What a container uses stays, and what has a name of somebody else's; `remove_unused_images` has the rest.
     """
     known = image_id(client, base)
     current = {} if known is None else _names(_context(base), pinned_packages(), known)

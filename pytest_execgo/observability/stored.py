@@ -35,7 +35,7 @@ def load_run(path: Path) -> StoredRun:
     try:
         return _load(path)
     except OSError as error:
-        raise UsageError("unreadable_file", f"{error.filename or path}: {error.strerror or error}") from error
+        raise UsageError.unreadable(error.filename or path, error) from error
 
 
 def _load(path: Path) -> StoredRun:
@@ -67,7 +67,7 @@ def load_summary(file: Path) -> BenchmarkSummary:
     try:
         return BenchmarkSummary.model_validate_json(file.read_bytes())
     except OSError as error:
-        raise UsageError("unreadable_file", f"{file}: {error.strerror or error}") from error
+        raise UsageError.unreadable(file, error) from error
     except ValidationError as error:
         raise _bad("bad_summary", file, error) from error
 

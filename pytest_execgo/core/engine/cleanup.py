@@ -30,7 +30,10 @@ def remove_leftovers(client: EngineClient) -> list[str]:
 
 
 def remove_labelled(client: EngineClient, label: str, value: str) -> list[str]:
-    """Remove all containers and networks that carry a label with this value, and return the names of what is gone."""
+    """Remove all containers and networks that carry a label with this value, and return the names of what is gone.
+
+    What the engine raises at one of them is raised once the others have gone.
+    """
     return _remove(client, f"{label}={value}", lambda labels: True, insist=True)
 
 
@@ -74,21 +77,33 @@ class Guard:
 def _remove(client: EngineClient, label: str, wanted: Callable[[Mapping[str, str]], bool], *, insist: bool) -> list[str]:
     """Remove containers first, since a network that is in use can't be.
 
-    All are paused before the first goes: no service is to see another's death, and to record it as a result.
+    All are paused before the first goes: no service is to see another's death, and to record it as a result. One that is stuck
+    must not leave the others paused.
     """
     import docker
+    import requests
 
     api = client.api
     found: list[tuple[str, Callable[[], object]]] = []
     containers = [one for one in api.containers(all=True, filters={"label": label}) if wanted(one["Labels"])]
     for one in containers if len(containers) > 1 else ():
-        with contextlib.suppress(docker.errors.APIError):  # it is not running, or has gone
+        with contextlib.suppress(docker.errors.APIError, requests.RequestException):  # it is not running, has gone, or is stuck
             api.pause(one["Id"])
     found += [(_name(one), partial(api.remove_container, one["Id"], force=True, v=True)) for one in containers]
     for one in api.networks(filters={"label": label}):
         if wanted(one["Labels"]):
             found.append((one["Name"], partial(api.remove_network, one["Id"])))
-    return [name for name, remove in found if _until_gone(remove, insist=insist)]
+    gone: list[str] = []
+    failed: list[Exception] = []
+    for name, remove in found:
+        try:
+            if _until_gone(remove):
+                gone.append(name)
+        except (docker.errors.APIError, requests.RequestException) as error:
+            failed.append(error)
+    if failed and insist:
+        raise failed[0]
+    return gone
 
 
 def _name(container: Mapping[str, Any]) -> str:
@@ -96,10 +111,10 @@ def _name(container: Mapping[str, Any]) -> str:
     return names[0].lstrip("/")
 
 
-def _until_gone(remove: Callable[[], object], *, insist: bool) -> bool:
+def _until_gone(remove: Callable[[], object]) -> bool:
     """Remove one thing that somebody else may be removing at this moment; tell whether it is gone.
 
-    `docker.errors.APIError` when the engine fails at it, if that is insisted on.
+    `docker.errors.APIError` when the engine fails at it, `requests.RequestException` when it does not answer.
     """
     import docker
 
@@ -112,9 +127,7 @@ def _until_gone(remove: Callable[[], object], *, insist: bool) -> bool:
         except docker.errors.APIError as error:
             in_use = "active endpoints" in str(error)
             if not in_use and error.status_code != 409:  # 409: its removal is in progress
-                if insist:
-                    raise
-                return False
+                raise
             if time.monotonic() > deadline:
                 return False
             time.sleep(0.05)  # nobody tells

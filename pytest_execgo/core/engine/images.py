@@ -119,8 +119,9 @@ def build_image(client: EngineClient, reference: str, context: BuildContext, *, 
 def remove_unused_images(client: EngineClient, label: str, repositories: Collection[str], keep: Collection[str] = ()) -> list[str]:
     """Remove images that carry `label`, and return what they were called; an untagged one goes by its short id.
 
-    Those in `keep` stay, and what a container uses, running or not, and what another image is built on. So does what has a name
-    outside of `repositories`: an image that somebody has built on one of ours carries our labels, too.
+    Those in `keep` stay, and what a container uses, running or not. So does what has a name outside of `repositories`, be it a
+    tag or a digest: an image that somebody has built on one of ours carries our labels, too; without a name it goes. What another
+    image is built on stays where the engine knows of it: BuildKit doesn't record it.
     """
     removed: list[str] = []
     # what a build has left is built on one another, so that one goes after the other
@@ -134,7 +135,8 @@ def _unused(client: EngineClient, label: str, repositories: Collection[str], kee
     held |= {one["ParentId"] for one in client.api.images(all=True)}
     for image in client.api.images(all=True, filters={"label": label}):
         tags = [tag for tag in image["RepoTags"] or () if tag != "<none>:<none>"]
-        foreign = any(tag.rpartition(":")[0] not in repositories for tag in tags)
+        named = {tag.rpartition(":")[0] for tag in tags} | {one.partition("@")[0] for one in image["RepoDigests"] or ()}
+        foreign = named - {"<none>", *repositories}
         if image["Id"] not in held and not foreign and not set(keep).intersection(tags):
             yield from tags or [image["Id"].removeprefix("sha256:")[:12]]
 
@@ -143,17 +145,12 @@ def _remove_image(client: EngineClient, name: str) -> bool:
     import docker
 
     try:
-        client.api.remove_image(name)
+        client.api.remove_image(name, noprune=True)  # else untagged ones beneath it go, too, be they ours or not
     except docker.errors.APIError as error:
         if error.status_code not in (404, 409):  # somebody has removed it, or uses it since
             raise
         return False
     return True
-
-
-def layers_bytes(client: EngineClient) -> int:
-    """Return what all images of the engine take together; what they share counts once."""
-    return int(client.api.df()["LayersSize"])
 
 
 def run_once(client: EngineClient, reference: str, command: list[str], labels: Mapping[str, str]) -> str:

@@ -38,7 +38,7 @@ def build(engine: Any, base_image: str, own: str) -> Iterator[Build]:
             for tag in found["RepoTags"] or ():
                 engine.images.remove(tag)
         for found in engine.api.images(filters={"label": own}):
-            engine.images.remove(found["Id"], force=True)
+            engine.images.remove(found["Id"], force=True)  # and what is untagged beneath it
     assert engine.api.images(all=True, filters={"label": own}) == []
 
 
@@ -53,13 +53,33 @@ def test_what_nothing_needs_goes_and_all_else_stays(engine: Any, own: str, build
     container = engine.containers.create(used, ["true"], labels=owner_labels())
     try:
         removed = remove_unused_images(engine, own, [f"{own}/kernel"], [current])
-        assert set(removed) == {old, upper, untagged, str(left).removeprefix("sha256:")[:12]}
+        assert {name for name in removed if ":" in name} == {old, upper, untagged}
+        assert str(left).removeprefix("sha256:")[:12] in removed
         assert [image_id(engine, one) for one in (old, upper, untagged, str(left))] == [None] * 4
         assert all(image_id(engine, one) for one in (current, used, f"{own}/kernel:used-too", under, somebodys, unmarked))
         assert remove_unused_images(engine, own, [f"{own}/kernel"], [current]) == []
     finally:
         container.remove(force=True)
-    assert sorted(remove_unused_images(engine, own, [f"{own}/kernel"], [current])) == [used, f"{own}/kernel:used-too"]
+    removed = remove_unused_images(engine, own, [f"{own}/kernel"], [current])
+    assert {name for name in removed if ":" in name} == {used, f"{own}/kernel:used-too"}
+
+
+def test_every_step_of_ours_goes_and_a_base_that_lost_its_name_stays(engine: Any, own: str, build: Build) -> None:
+    base = build("base:1", marked=False)
+    bottom = image_id(engine, base)
+    name = build("kernel:1", "ENV FIRST=1", "ENV SECOND=1", base=base)
+    build("base:1", "ENV NEWER=1", marked=False)  # the name goes to the newer one
+    steps = [one["Id"].removeprefix("sha256:")[:12] for one in engine.api.images(all=True, filters={"label": own})]
+    try:
+        removed = remove_unused_images(engine, own, [f"{own}/kernel"])
+        assert engine.api.images(all=True, filters={"label": own}) == []
+        assert image_id(engine, str(bottom)) == bottom
+        # the last step's image is the one that has the name
+        assert removed[0] == name
+        assert set(removed[1:]) < set(steps)
+        assert len(removed) == len(steps) == 4
+    finally:
+        engine.images.remove(bottom)
 
 
 def test_the_command_leaves_the_images_of_this_version(
@@ -74,10 +94,12 @@ def test_the_command_leaves_the_images_of_this_version(
     monkeypatch.setattr(image_build, "_build", built)
     current = image_build.service_images(engine, base_image)
     old = [build(f"{service}:0123456789ab") for service in Service]
+    # to ask what all containers and volumes take is the engine's most expensive call
+    monkeypatch.setattr(engine.api, "df", lambda: pytest.fail("minutes, on a big host"))
     assert main(["clean", "--base-image", base_image]) == 0
     *names, summary = capsys.readouterr().out.splitlines()
-    assert sorted(names) == sorted(old)
-    assert summary.startswith("3 images removed, ")
+    assert sorted(name for name in names if ":" in name) == sorted(old)
+    assert summary == f"{len(names)} images removed"
     assert all(image_id(engine, image) for image in current.values())
     assert main(["clean", "--base-image", base_image]) == 0
     assert capsys.readouterr().out == "no image to remove\n"

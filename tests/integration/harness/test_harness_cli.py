@@ -261,3 +261,13 @@ def test_a_binary_has_no_place_in_containers(harness: Harness) -> None:
     up = harness.up("--backend", "containers", "--bin", "execgo")
     assert up.returncode == 2
     assert "--bin can't be used in containers" in up.stderr
+
+
+def test_a_base_image_has_no_place_without_containers(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    up = harness.up("--base-image", "own/base:1")
+    assert up.returncode == 2
+    assert "--base-image can only be used in containers\n  hint: leave --base-image out, or add --backend containers\n" in up.stderr
+    assert not harness.folder.exists()
+    monkeypatch.setenv("PYTEST_EXECGO_BASE_IMAGE", "own/base:1")  # which is for whatever is built here
+    up = harness.up()
+    assert up.returncode == 0, up.stderr

@@ -92,7 +92,8 @@ def test_a_run_that_may_not_be_read(runs: Any, report: Callable[..., Any], monke
 
     monkeypatch.setattr("pytest_execgo.observability.stored.read_lines", read)
     answer = report("trace", runs.runs[0])
-    assert (answer.code, answer.out, answer.err) == (2, "", f"error: {closed}: Permission denied\n")
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err == f"error: {closed}: Permission denied\n  hint: make it readable for this user\n"
     assert not (runs.runs[0] / "trace.json").exists()
     answer = report("trace", runs.path)
     assert (answer.code, answer.out.count("trace.json")) == (0, 3)

@@ -13,6 +13,7 @@ from pytest_execgo.core.engine.ownership import OWNER_LABEL, owner_labels
 
 LIVE = owner_labels()
 DEAD = {**LIVE, f"{OWNER_LABEL}.started": "1"}
+NO_ANSWER = requests.ReadTimeout("no answer within 60 s")
 
 
 def refusal(status: int, said: str) -> docker.errors.APIError:
@@ -23,14 +24,18 @@ def refusal(status: int, said: str) -> docker.errors.APIError:
 
 
 class FakeApi:
-    """Containers and networks by name, with their labels; `trouble` is what removing one raises, each once."""
+    """Containers and networks by name, with their labels.
+
+    `trouble` is what removing one raises, each once; asked to pause what is `stuck` the engine does not answer.
+    """
 
     def __init__(self, containers: Mapping[str, Mapping[str, str]], networks: Mapping[str, Mapping[str, str]]) -> None:
         self.api = self
         self.there = {"containers": containers, "networks": networks}
         self.paused: list[str] = []
         self.removed: list[str] = []
-        self.trouble: dict[str, list[docker.errors.APIError]] = {}
+        self.trouble: dict[str, list[Exception]] = {}
+        self.stuck = ""
 
     def containers(self, *, all: bool, filters: dict[str, str]) -> list[dict[str, Any]]:
         assert all
@@ -45,6 +50,8 @@ class FakeApi:
 
     def pause(self, name: str) -> None:
         assert not self.removed, "a service could see that another one has gone"
+        if name == self.stuck:
+            raise NO_ANSWER
         self.paused.append(name)
         if name == "dead":
             raise refusal(409, "it is not running")
@@ -103,12 +110,26 @@ def test_a_network_that_somebody_else_uses_stays(engine: FakeApi) -> None:
     assert remove_leftovers(engine) == ["dead"]
 
 
-def test_leftovers_that_the_engine_fails_at_keep_nobody_from_starting(engine: FakeApi) -> None:
-    engine.trouble["dead"] = [refusal(500, "disk is full")]
+FAILURES = pytest.mark.parametrize("failure", [refusal(500, "disk is full"), NO_ANSWER], ids=["refused", "no_answer"])
+
+
+@FAILURES
+def test_leftovers_that_the_engine_fails_at_keep_nobody_from_starting(engine: FakeApi, failure: Exception) -> None:
+    engine.trouble["dead"] = [failure]
     assert remove_leftovers(engine) == ["dead-net"]
 
 
-def test_what_the_engine_fails_at_is_told_to_whom_it_belongs(engine: FakeApi) -> None:
-    engine.trouble["dead"] = [refusal(500, "disk is full")]
-    with pytest.raises(docker.errors.APIError, match="disk is full"):
-        remove_labelled(engine, OWNER_LABEL, DEAD[OWNER_LABEL])
+@FAILURES
+def test_what_the_engine_fails_at_is_told_to_whom_it_belongs_once_all_else_has_gone(engine: FakeApi, failure: Exception) -> None:
+    engine.trouble["live"] = [failure]
+    with pytest.raises(type(failure)) as raised:
+        remove_labelled(engine, OWNER_LABEL, LIVE[OWNER_LABEL])
+    assert raised.value is failure
+    assert engine.paused == ["live", "dead"]
+    assert engine.removed == ["dead", "live-net", "dead-net"]
+
+
+def test_one_that_can_not_be_paused_leaves_no_other_paused(engine: FakeApi) -> None:
+    engine.stuck = "live"
+    assert remove_labelled(engine, OWNER_LABEL, LIVE[OWNER_LABEL]) == ["live", "dead", "live-net", "dead-net"]
+    assert engine.paused == ["dead"]

@@ -7,7 +7,14 @@ from typing import Any
 import docker
 import pytest
 
-from pytest_execgo.core.engine.images import BuildContext, ImageError, build_image, image_id, pull_image
+from pytest_execgo.core.engine.images import (
+    BuildContext,
+    ImageError,
+    build_image,
+    image_id,
+    pull_image,
+    remove_unused_images,
+)
 
 FILES = {"Dockerfile": b"FROM base\n", "code/run": b"#!/bin/sh\n"}
 
@@ -107,3 +114,37 @@ def test_a_build_that_fails_is_one_error_with_the_last_lines() -> None:
 def test_a_build_that_the_engine_refuses_is_the_same_kind_of_error() -> None:
     with pytest.raises(ImageError, match=r"can't be built: dockerfile parse error\n  \(no output\)"):
         build_image(FakeEngine(refuses="dockerfile parse error"), "one:1", BuildContext(FILES))
+
+
+class StoredImages:
+    """An engine's images, by their ids with their tags and digests, each as the engine writes them. All carry the label."""
+
+    def __init__(self, **names: tuple[list[str] | None, list[str] | None]) -> None:
+        self.names = names
+        self.api = self
+
+    def containers(self, *, all: bool) -> list[dict[str, Any]]:
+        return []
+
+    def images(self, *, all: bool, filters: dict[str, str] | None = None) -> list[dict[str, Any]]:
+        return [
+            {"Id": f"sha256:{one}", "ParentId": "", "RepoTags": tags, "RepoDigests": digests}
+            for one, (tags, digests) in self.names.items()
+        ]
+
+    def remove_image(self, name: str, *, noprune: bool) -> None:
+        del self.names[next(one for one, (tags, _) in self.names.items() if name in (one, *(tags or ())))]
+
+
+def test_a_digest_is_a_name_too() -> None:
+    engine = StoredImages(
+        tagged=(["execgo/kernel:1"], None),
+        pushed=(["execgo/kernel:2"], ["execgo/kernel@sha256:2"]),
+        untagged=(None, ["execgo/kernel@sha256:3"]),
+        left=(["<none>:<none>"], ["<none>@<none>"]),
+        theirs=(None, ["localhost:5000/app@sha256:5"]),
+        theirs_too=(["execgo/kernel:6"], ["localhost:5000/kernel@sha256:6"]),
+    )
+    removed = remove_unused_images(engine, "label", ["execgo/kernel"])
+    assert removed == ["execgo/kernel:1", "execgo/kernel:2", "untagged", "left"]
+    assert list(engine.names) == ["theirs", "theirs_too"]
