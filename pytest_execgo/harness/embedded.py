@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 from pytest_execgo.harness.control import Launch
 from pytest_execgo.harness.process_stack import ProcessStack
 from pytest_execgo.harness.service_options import ServiceOptions
@@ -33,7 +35,12 @@ class EmbeddedStack(ProcessStack):
 
     def environment(self, service: Service) -> dict[str, str]:
         """Return a service's whole environment."""
-        return {**child_environment(self.settings.environ), **self.options.environment(service)}
+        return {**self._inherited, **self.options.environment(service)}
+
+    @cached_property
+    def _inherited(self) -> dict[str, str]:
+        """What services take over: read once, so that one which is started again in a test gets the same paths."""
+        return child_environment(self.settings.environ)
 
     @property
     def options(self) -> ServiceOptions:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from pytest_execgo.core.errors import UsageError
 from pytest_execgo.plan.stack import Service
 
+_INTERPRETERS = "EXECGO_RUNTIME_WASM_INTERPRETERS"
 INHERITED = (
     "HOME",
     "LANG",
@@ -22,7 +23,7 @@ INHERITED = (
     "TZ",
     "USER",
     "LOGNAME",
-    "EXECGO_RUNTIME_WASM_INTERPRETERS",
+    _INTERPRETERS,
 )
 """The only variables that services take over from whoever starts them, beside PATH."""
 DEFAULT_BASE = f"python:{sys.version_info.major}.{sys.version_info.minor}-slim"
@@ -78,11 +79,20 @@ def child_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the environment that services begin with.
 
     PATH starts with this interpreter's folder, so that `python3` in a plan is this Python with its packages. PYTHON*
-    variables stay out: the services run on this interpreter, which finds the package wherever it is installed.
+    variables stay out: the services run on this interpreter, which finds the package wherever it is installed. Files that
+    the variables name are relative to the folder that is current here; services, which work elsewhere, get them absolute.
     """
     path = environ.get("PATH") or os.defpath
     kept = {name: environ[name] for name in INHERITED if name in environ}
+    if _INTERPRETERS in kept:
+        kept[_INTERPRETERS] = ",".join(_from_here(word) for word in kept[_INTERPRETERS].split(","))
     return {**kept, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{path}"}
+
+
+def _from_here(word: str) -> str:
+    """Return `LANGUAGE=FILE` with the file's absolute path; what is none is for the runtime to refuse."""
+    language, _, file = word.partition("=")
+    return f"{language}={Path(file).absolute()}" if file else word
 
 
 def serve_command(service: Service, address: str, *options: str) -> list[str]:

@@ -161,10 +161,12 @@ class KeeperClient:
     def _collect(self) -> None:
         """Reap the keeper, if it is this process's child; one that doesn't end is ended by what guards it."""
         if self._process is not None:
-            with contextlib.suppress(ProcessLookupError):  # it has ended
-                ProcessIdentity.of(self._process.pid).end(None, _STOP_TIMEOUT)  # which is told; Popen's own wait looks now and then
+            told = hasattr(os, "pidfd_open")  # of its end; Popen's own wait looks now and then
+            if told:
+                with contextlib.suppress(ProcessLookupError):  # it has ended
+                    ProcessIdentity.of(self._process.pid).end(None, _STOP_TIMEOUT)
             try:
-                self._process.wait(0)
+                self._process.wait(0 if told else _STOP_TIMEOUT)
             except subprocess.TimeoutExpired:
                 logger.error("the keeper (pid %d) did not end", self._process.pid)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import ipaddress
 import re
 import socket
@@ -198,17 +199,27 @@ def _trusted(host: str, number: str) -> bool:
     if host.rstrip(".").lower() in ("localhost", str(address), number):
         return True
     near = address.is_loopback or address.is_link_local or address.is_unspecified or address.is_multicast
-    return not (near or _is_this_machines(str(address)))
+    return not (near or _is_this_machines(address))
 
 
-def _is_this_machines(number: str) -> bool:
-    """Tell whether an address is one of an interface here: only such a one can be bound to."""
-    with socket.socket(socket.AF_INET6 if ":" in number else socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+def _is_this_machines(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Tell whether an address is one of an interface here. Nothing is sent.
+
+    Only such a one can be bound to, but where the system lets any be (`ip_nonlocal_bind`). There a bound socket of IPv4 still
+    can't be connected from an address of nobody here; in IPv6 what is connected to an own address is connected from that.
+    """
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    with socket.socket(family, socket.SOCK_DGRAM) as bound, socket.socket(family, socket.SOCK_DGRAM) as free:
         try:
-            any_socket.bind((number, 0))
+            bound.bind((str(address), 0))
         except OSError:
             return False
-    return True
+        connected = bound if address.version == 4 else free
+        try:
+            connected.connect((str(address), 9))
+        except OSError as error:  # any other is no proof that it is somebody else's
+            return error.errno not in (errno.ENETUNREACH, errno.EINVAL)
+        return ipaddress.ip_address(connected.getsockname()[0]) == address
 
 
 async def _request(reader: asyncio.StreamReader) -> h11.Request:

@@ -22,8 +22,9 @@ _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _ERRNO, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
 _NUMBER, _ARCHITECTURE, _FIRST = 0, 4, 16  # offsets in seccomp_data; both machines are little endian
 _NEW_NAMESPACES = 0x7E020000  # CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET
-_INTERNET, _OF_A_NAMESPACE = (2, 10), (1, 16)  # AF_INET, AF_INET6; AF_UNIX, AF_NETLINK
-_DATAGRAMS = 2  # the bit of a socket's type that SOCK_DGRAM and SOCK_RAW have, SOCK_STREAM and SOCK_SEQPACKET not
+_UNIX = 1
+_INTERNET, _OF_A_NAMESPACE = (2, 10), (_UNIX, 16)  # AF_INET, AF_INET6; AF_UNIX, AF_NETLINK
+_DATAGRAMS = 2  # the bit of a Unix socket's type that SOCK_DGRAM and SOCK_RAW have, SOCK_STREAM and SOCK_SEQPACKET not
 _SET_ID = 0o6000
 _MODES = {"chmod": 1, "fchmod": 1, "fchmodat": 2, "fchmodat2": 2, "creat": 1, "mknod": 1, "mknodat": 2}
 _OPENED = {"open": 1, "openat": 2}  # which argument holds the flags; the mode is the next
@@ -99,7 +100,6 @@ def program(denied: Iterable[str], *, sockets: bool, internet_only: bool) -> byt
     """Return the filter: `denied` fail with EPERM; `sockets` may be made, with `internet_only` none but those.
 
     Of sockets there are only kinds that a network namespace holds: AF_VSOCK reaches a virtual machine's host from any of them.
-    Where no Unix socket may be made, pairs of them are connected ones: one for datagrams sends to whatever address it is told.
     """
     names = dict.fromkeys(denied)
     allow = _step(_RETURN, _ALLOW)
@@ -121,9 +121,7 @@ def program(denied: Iterable[str], *, sockets: bool, internet_only: bool) -> byt
         steps += [_step(_EQUAL, number, no=1), _refuse(errno.ENOSYS)]
     steps += _no_set_id(allow)
     steps += [_step(_EQUAL, own["clone"], no=4), _step(_LOAD, _FIRST), _step(_ANY_BIT, _NEW_NAMESPACES, no=1), _refuse(), allow]
-    if internet_only or not sockets:
-        pair = numbers(("socketpair",))["socketpair"]
-        steps += [_step(_EQUAL, pair, no=4), _step(_LOAD, _FIRST + 8), _step(_ANY_BIT, _DATAGRAMS, no=1), _refuse(), allow]
+    steps += _unix_pairs(allow, connected_only=internet_only or not sockets)
     if not sockets:
         steps += [_step(_EQUAL, own["socket"], no=1), _refuse()]
     else:
@@ -132,6 +130,18 @@ def program(denied: Iterable[str], *, sockets: bool, internet_only: bool) -> byt
         steps += [_step(_EQUAL, family, yes=left) for left, family in zip(range(len(families), 0, -1), families, strict=True)]
         steps += [_refuse(), allow]
     return b"".join([*steps, allow])
+
+
+def _unix_pairs(allow: bytes, *, connected_only: bool) -> list[bytes]:
+    """Return the steps by which pairs of sockets are Unix sockets; another family's may make the kernel load a module.
+
+    `connected_only` is for where no Unix socket may be made: one for datagrams sends to whatever address it is told.
+    """
+    pair = numbers(("socketpair",))["socketpair"]
+    if not connected_only:
+        return [_step(_EQUAL, pair, no=4), _step(_LOAD, _FIRST), _step(_EQUAL, _UNIX, yes=1), _refuse(), allow]
+    steps = [_step(_EQUAL, pair, no=6), _step(_LOAD, _FIRST), _step(_EQUAL, _UNIX, no=2)]
+    return [*steps, _step(_LOAD, _FIRST + 8), _step(_ANY_BIT, _DATAGRAMS, no=1), _refuse(), allow]
 
 
 def _no_set_id(allow: bytes) -> list[bytes]:

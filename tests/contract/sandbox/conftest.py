@@ -139,7 +139,7 @@ MODES: dict[str, Mode] = {
         cannot={"memory_together": _ONE_BY_ONE, "mount_elsewhere": _ELSEWHERE, "hosts": _HOSTS},
         required=_AS_USER,
     ),
-    "docker": Mode(_docker, of_the_host=False),
+    "docker": Mode(_docker, of_the_host=False, cannot={"unix_pairs_alone": "system calls are held by the engine's own filter"}),
     "wasm": Mode(
         _wasm,
         python=("python", "main.py"),
@@ -147,7 +147,7 @@ MODES: dict[str, Mode] = {
         cannot={
             **dict.fromkeys(("signal", "processes", "memory_together"), _NO_PROCESSES),
             **dict.fromkeys(("memory_shared", "memory_memfd"), _NOT_THERE),
-            **dict.fromkeys(("hosts", "any_network"), "mode wasm has no network"),
+            **dict.fromkeys(("hosts", "any_network", "unix_pairs_alone"), "mode wasm has no network"),
         },
     ),
 }

@@ -206,6 +206,26 @@ def test_a_connected_pair_of_sockets_can_be_had(box: Any) -> None:
         assert end.stdout == b"b'x'\n", end
 
 
+OTHER_PAIRS = """
+import errno, socket
+for family in (2, 10, 16, 30, 40):  # AF_INET, AF_INET6, AF_NETLINK, AF_TIPC, AF_VSOCK
+    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_RDM, socket.SOCK_SEQPACKET):
+        try:
+            socket.socketpair(family, kind)
+        except OSError as error:  # the machine's own answer would be another one, where it has no such pairs
+            print(errno.errorcode[error.errno])
+        else:
+            print("ESCAPED", family, kind)
+"""
+
+
+def test_a_pair_of_sockets_is_of_no_other_family(box: Any) -> None:
+    box.needs("unix_pairs_alone")
+    for hosts in (None, ()):
+        end = box.run(OTHER_PAIRS, hosts=hosts)
+        assert end.stdout.split() == [b"EPERM"] * 20, end
+
+
 BOMB = """
 import os, sys, time
 made = failed = 0

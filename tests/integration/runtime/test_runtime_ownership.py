@@ -17,6 +17,10 @@ from typing import Any
 import httpx
 import pytest
 
+from pytest_execgo.core import process_identity
+from pytest_execgo.runtime import keeper_client
+from pytest_execgo.runtime.keeper_client import KeeperClient
+
 Launch = Callable[..., tuple["subprocess.Popen[bytes]", httpx.Client]]
 PATIENCE = 60.0
 
@@ -71,6 +75,22 @@ def eventually(condition: Callable[[], bool], what: str) -> None:
     while not condition():
         assert time.monotonic() < deadline, what
         time.sleep(0.01)
+
+
+def test_a_keeper_is_reaped_at_once_where_nothing_tells_of_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As without Linux: no handles on processes, and no /proc that tells a zombie from what lives."""
+    monkeypatch.delattr(os, "pidfd_open")
+    monkeypatch.setattr(process_identity, "_started", lambda pid: "" if process_identity._signalable(pid) else None)
+    monkeypatch.setattr(keeper_client, "_STOP_TIMEOUT", 2 * PATIENCE)
+    (tmp_path / "data").mkdir()
+    client = KeeperClient(tmp_path / "data", abandon_after=30)
+    client.launch()
+    client.await_launch()
+    before = time.monotonic()
+    client.dismiss()
+    assert time.monotonic() - before < PATIENCE
+    assert client._process is not None
+    assert client._process.returncode is not None
 
 
 def alive(pid: int) -> bool:

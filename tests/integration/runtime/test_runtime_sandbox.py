@@ -241,6 +241,18 @@ def test_the_service_tells_its_sandboxes(runtime: httpx.Client) -> None:
     assert runtime.get("/api/v1/runtime/sandboxes/native").json() == {"mode": "native", **sandbox["modes"]["native"]}
 
 
+def test_an_interpreter_that_is_not_there_is_mode_wasm_s_affair_alone(
+    launch_runtime: Launch, finish: Finish, tmp_path: Path
+) -> None:
+    gone = tmp_path / "gone.wasm"
+    _, client = launch_runtime(EXECGO_RUNTIME_WASM_INTERPRETERS=f"python={gone}")
+    assert finish(client, script("echo '\"done\"'", cwd=str(tmp_path)))["output"] == "done"
+    assert finish(client, code("print(1)"), sandbox=NATIVE)["output"]["stdout"] == "1\n"
+    refused = finish(client, code("print(1)"), sandbox={"mode": "wasm"})
+    assert refused["error"]["code"] == "sandbox_setup_failed"
+    assert f"mode wasm has no interpreter for python: there is no file {gone}" in refused["error"]["message"]
+
+
 def test_mode_wasm_runs_the_languages_whose_interpreters_are_named(launch_runtime: Launch, finish: Finish, tmp_path: Path) -> None:
     wasmtime = pytest.importorskip("wasmtime")
     says_hi = """(module

@@ -169,6 +169,30 @@ def test_a_name_does_not_lead_to_this_machine(
     assert asked == ["rebound.example"]
 
 
+NAMESPACE = ("unshare", "--user", "--map-root-user", "--net", "sh", "-c")
+PATH = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+TRUSTED = """
+import sys
+from pytest_execgo.sandbox.egress import _trusted
+print(*("own" if not _trusted("any.example", number) else "foreign" for number in sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("any_binds", [0, 1])
+def test_this_machine_s_addresses_are_known_even_where_any_can_be_bound(any_binds: int) -> None:
+    own = ("10.9.0.5", "10.9.0.6", "10.8.0.1", "2001:db8::5", "2001:db8::6", "::ffff:10.9.0.6")  # 10.9.0.6: connected to from .5
+    foreign = ("198.51.100.1", "2001:db8::7", "2001:db8:1::1", "::ffff:198.51.100.1")
+    steps = ["ip link set lo up", *(f"ip addr add {number} dev lo" for number in ("10.9.0.5/24", "10.9.0.6/24", "10.8.0.1/32"))]
+    steps += [f"ip -6 addr add {number}/64 dev lo" for number in own[3:5]]
+    steps += ["ip route add default dev lo src 10.9.0.5", "ip -6 route add default dev lo"]
+    steps += [f"echo {any_binds} > /proc/sys/net/{family}/ip_nonlocal_bind" for family in ("ipv4", "ipv6")]
+    if subprocess.run([*NAMESPACE, " && ".join(steps)], check=False, capture_output=True, env=PATH).returncode != 0:
+        pytest.skip("no network namespace with addresses of its own can be made with `unshare` and `ip`")
+    words = [*NAMESPACE, " && ".join([*steps, 'exec "$@"']), "sh", sys.executable, "-c", TRUSTED, *own, *foreign]
+    done = subprocess.run(words, check=True, capture_output=True, env=PATH | {"PYTHONPATH": str(Path(egress.__file__).parents[2])})
+    assert done.stdout.decode().split() == [*["own"] * len(own), *["foreign"] * len(foreign)]
+
+
 @pytest.mark.parametrize(
     "host", ["", "*", "*.example.org", "http://example.org", "example.org/path", "a@b", "example.org:x", "a b"]
 )

@@ -7,13 +7,40 @@ from pathlib import Path
 import pytest
 
 from pytest_execgo.core.errors import UsageError
+from pytest_execgo.harness.embedded import EmbeddedStack
+from pytest_execgo.harness.service_options import ServiceOptions
 from pytest_execgo.harness.settings import StackSettings, child_environment, serve_command
 from pytest_execgo.plan.stack import Service
+
+INTERPRETERS = "EXECGO_RUNTIME_WASM_INTERPRETERS"
 
 
 def test_only_listed_variables_are_inherited() -> None:
     environ = {"HOME": "/home/x", "PATH": "/usr/bin", "OPENAI_API_KEY": "secret", "PYTHONPATH": "/x", "EXECGO_TOKEN": "t"}
     assert set(child_environment(environ)) == {"HOME", "PATH"}
+
+
+def test_interpreters_of_mode_wasm_are_looked_for_where_the_stack_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def inherited(told: str) -> str | None:
+        return child_environment({INTERPRETERS: told}).get(INTERPRETERS)
+
+    monkeypatch.chdir(tmp_path)
+    assert inherited("python=python.wasm,javascript=/js/a.wasm") == f"python={tmp_path}/python.wasm,javascript=/js/a.wasm"
+    assert inherited("python=../a.wasm,") == f"python={tmp_path}/../a.wasm,"
+    for refused_by_the_runtime in ("python", "python=", ""):
+        assert inherited(refused_by_the_runtime) == refused_by_the_runtime
+
+
+def test_a_service_that_is_started_again_elsewhere_gets_the_same_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stack = EmbeddedStack(tmp_path / "stack", StackSettings(environ={INTERPRETERS: "python=python.wasm"}))
+    told = ServiceOptions(stack.settings, stack.folder, None, urls=dict.fromkeys(Service, "http://127.0.0.1:1"), hosts=())
+    monkeypatch.setattr(EmbeddedStack, "options", told)
+    monkeypatch.chdir(tmp_path)
+    first = stack.environment(Service.RUNTIME)[INTERPRETERS]
+    monkeypatch.chdir("/")
+    assert stack.environment(Service.RUNTIME)[INTERPRETERS] == first == f"python={tmp_path}/python.wasm"
 
 
 def test_path_begins_with_this_interpreter() -> None:

@@ -32,15 +32,14 @@ def test_what_is_kept_and_shared_is_set_by_options_or_variables() -> None:
             read_settings(bad, {})
 
 
-def test_interpreters_of_mode_wasm_are_files_that_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interpreters_of_mode_wasm_are_files_whether_they_are_there_or_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert read_settings([], {}).wasm_interpreters == ()
-    (tmp_path / "a.wasm").touch()
     monkeypatch.chdir(tmp_path)
     told = {"EXECGO_RUNTIME_WASM_INTERPRETERS": f"python=a.wasm,javascript={tmp_path}/a.wasm"}
     both = (f"python={tmp_path}/a.wasm", f"javascript={tmp_path}/a.wasm")
     assert read_settings([], told).wasm_interpreters == both
-    for bad in ("python", "=a.wasm", "python=", "python=b.wasm"):
-        with pytest.raises(UsageError, match=r"-wasm-interpreters.*names no language and a file"):
+    for bad in ("python", "=a.wasm", "python=", "python=a.wasm,b.wasm"):
+        with pytest.raises(UsageError, match=r"-wasm-interpreters.*names no language and its file"):
             read_settings(["-wasm-interpreters", bad], told)
 
 

@@ -52,7 +52,7 @@ class TestFilter:
     def test_what_is_denied_fails_and_nothing_else(self) -> None:
         program = syscall_filter.program(syscall_filter.ALWAYS, sockets=True, internet_only=False)
         denied = syscall_filter.numbers(syscall_filter.ALWAYS)
-        special = syscall_filter.numbers(("clone3", "openat2"))
+        special = syscall_filter.numbers(("clone3", "openat2", "socketpair"))
         for number in range(500):
             expected = errno.EPERM if number in denied.values() else "allow"
             if number not in special.values():
@@ -118,6 +118,10 @@ class TestFilter:
             assert verdict(program, number, 1, kind | socket.SOCK_CLOEXEC) == "allow"
         for kind in (socket.SOCK_DGRAM, socket.SOCK_RAW):
             assert verdict(program, number, 1, kind | socket.SOCK_CLOEXEC) == datagrams
+        kinds = (socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_RDM, socket.SOCK_SEQPACKET)
+        for family in (0, *range(2, 46)):  # 30, AF_TIPC, has pairs, too, of kinds of its own
+            assert {verdict(program, number, family, kind) for kind in kinds} == {errno.EPERM}, family
+        assert verdict(program, number + 1, 30) == "allow"  # another call
 
     def test_limits_of_oneself_can_be_lowered(self) -> None:
         program = syscall_filter.program(syscall_filter.OTHERS_OF_THE_USER, sockets=True, internet_only=False)
