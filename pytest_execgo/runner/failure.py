@@ -42,7 +42,7 @@ def attribute_task(outcome: TaskOutcome, evidence: list[int], fixtures_url: str)
         layer=layer,
         code=code,
         message=f"stage {outcome.stage_id}, task {outcome.task_id}: {said}",
-        retryable=bool(error.get("retryable", False)) or (layer, code) in _MAY_PASS,
+        retryable=bool(error.get("retryable")) or _runtime_says_retry(outcome.envelope) or (layer, code) in _MAY_PASS,
         evidence=evidence,
     )
 
@@ -68,6 +68,16 @@ def _error(envelope: Mapping[str, Any]) -> Mapping[str, Any]:
     runtime = envelope.get("runtime")
     error = runtime.get("error") if isinstance(runtime, Mapping) else None
     return error if isinstance(error, Mapping) else {}
+
+
+def _runtime_says_retry(envelope: Mapping[str, Any]) -> bool:
+    """Tell whether the runtime itself, whose answer is the task's result, calls the failure one that may pass.
+
+    The kernel goes by the code alone: to it no task that was cancelled is to be tried again, be it by a service that was stopped.
+    """
+    result = envelope.get("result") if envelope.get("type") == "runtime" else None
+    error = result.get("error") if isinstance(result, Mapping) else None
+    return isinstance(error, Mapping) and error.get("retryable") is True
 
 
 def _is_machines(error: Mapping[str, Any]) -> bool:

@@ -167,6 +167,17 @@ def test_no_fault_outlives_a_pytest_that_is_killed(tmp_path: Path) -> None:
         time.sleep(0.05)
 
 
+def test_an_orderly_restart_costs_a_plan_that_asks_for_no_retry_its_attempt_only(tmp_path: Path) -> None:
+    place = ticking(tmp_path)
+    (place / "fixtures" / "loop.py").write_text("import time\ntime.sleep(0.4)\n")
+    (place / "verifier.py").write_text("from pytest_execgo import Verdict\n\n\ndef verify(context):\n    return Verdict.of([])\n")
+    finished = run_pytest(tmp_path, "--execgo-framework=langgraph", "--execgo-chaos=runtime_restart")
+    (result,) = results(tmp_path)
+    assert result["outcome"] == "passed", finished.stdout
+    assert [fault["hit"] for fault in result["faults"]] == [True]
+    assert result["metrics"]["recovery_success"] == 1
+
+
 def test_pytest_can_be_killed_and_the_sweep_goes_on(tmp_path: Path) -> None:
     script = Path(__file__).parents[3] / "reports" / "prove_resume.py"
     kills = os.environ.get("PYTEST_EXECGO_PROOF_KILLS", "3")

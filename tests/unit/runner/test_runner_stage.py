@@ -23,6 +23,10 @@ Make = Callable[..., Any]
 A, B = {"id": "a", "type": "noop"}, {"id": "b", "type": "noop", "depends_on": ["a"]}
 
 
+STOPPED = {"status": "cancelled", "error": {"code": "cancelled", "message": "the service was stopped", "retryable": True}}
+KILLED = {"status": "cancelled", "error": {"code": "cancelled", "message": "it was killed", "retryable": False}}
+
+
 def failed(code: str | None = None, *, retryable: bool = True, **more: Any) -> dict[str, Any]:
     error = {"code": code, "message": "it broke", "retryable": retryable, "source": "executor"}
     return {"status": "failed", "error": "it broke", "runtime": {"error": error} if code else {}, **more}
@@ -107,6 +111,10 @@ def test_tasks_that_outlast_the_budget_are_named(stages: StageRunner, kernel: Ke
         ({"type": "runtime"}, failed("timeout"), "runtime", "timeout", True),
         ({"type": "runtime"}, failed("internal", retryable=False), "runtime", "internal", True),
         ({}, failed("internal", retryable=False), "kernel", "internal", False),
+        ({"type": "runtime"}, failed("cancelled", retryable=False, result=STOPPED), "runtime", "cancelled", True),
+        ({"type": "runtime"}, failed("cancelled", retryable=False, result=KILLED), "runtime", "cancelled", False),
+        ({"type": "runtime"}, failed("cancelled", retryable=False, result="text"), "runtime", "cancelled", False),
+        ({}, failed("cancelled", retryable=False, result=STOPPED), "kernel", "cancelled", False),
         (
             {"type": "http", "input": {"url": "http://fixtures.test:1/x"}},
             failed("external_failure"),
