@@ -1,14 +1,22 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
 from pytest_execgo.core.errors import StackError
+from pytest_execgo.harness.embedded import EmbeddedStack
 from pytest_execgo.harness.external import ExternalStack
 from pytest_execgo.harness.ports import PortReservation
 from pytest_execgo.harness.process_stack import ProcessStack
-from pytest_execgo.plan.stack import Service
+from pytest_execgo.harness.seen_folder import sees_folder
+from pytest_execgo.harness.settings import StackSettings
+from pytest_execgo.plan.stack import Endpoints, Service
 
 MakeStack = Callable[..., ProcessStack]
 
@@ -46,3 +54,63 @@ def test_a_service_that_does_not_answer_is_given_up(fake_stack: MakeStack, monke
     running.pause(Service.KERNEL)
     with pytest.raises(StackError, match=r"the kernel \(--execgo-url\) is not ready: .*timed out"):
         ExternalStack(theirs.kernel, theirs.runtime, theirs.fixtures).up()
+
+
+@pytest.fixture
+def real_runtime(tmp_path: Path) -> Iterator[Endpoints]:
+    """Where a stack with a real runtime service is."""
+    stack = EmbeddedStack(tmp_path / "stack", StackSettings(environ=os.environ, shutdown_timeout=1))
+    try:
+        yield stack.up()
+    finally:
+        stack.down()
+
+
+def test_a_runtime_that_does_not_see_the_artifacts_is_an_error_of_the_stack(real_runtime: Endpoints, tmp_path: Path) -> None:
+    theirs = real_runtime
+    ExternalStack(theirs.kernel, theirs.runtime, theirs.fixtures, theirs.token, folder=tmp_path).up()
+    elsewhere = tmp_path / "elsewhere"
+    stack = ExternalStack(theirs.kernel, theirs.runtime, theirs.fixtures, theirs.token, folder=elsewhere)
+    with pytest.raises(StackError) as raised:
+        stack.up()
+    assert raised.value.code == "workspace_unseen"
+    assert str(elsewhere) in raised.value.message
+    assert "--execgo-out" in raised.value.hint
+    with pytest.raises(StackError, match="not checked yet"):
+        stack.endpoints()
+
+
+def test_a_runtime_that_runs_no_commands_is_believed(fake_stack: MakeStack, tmp_path: Path) -> None:
+    theirs = fake_stack().up()
+    folder = tmp_path / "elsewhere"
+    assert ExternalStack(theirs.kernel, theirs.runtime, theirs.fixtures, folder=folder).up().runtime == theirs.runtime
+
+
+@pytest.mark.parametrize(
+    ("said", "sees"),
+    [
+        ("chdir {}: no such file or directory", False),
+        ("fork/exec /bin/true: no such file or directory", True),
+        ("chdir {}: permission denied", True),
+    ],
+)
+def test_only_a_clear_word_about_the_folder_counts(tmp_path: Path, said: str, sees: bool) -> None:
+    body = json.dumps({"handle_id": "h", "status": "failed", "error": {"code": "x", "message": said.format(tmp_path)}}).encode()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            self.do_GET()
+
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        assert sees_folder(f"http://127.0.0.1:{server.server_address[1]}", tmp_path, timeout=30) is sees
+        server.shutdown()
