@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -46,6 +46,16 @@ class StageEnd:
     cut: Cut | None = None
 
 
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Hold SIGIO back, by which the fork server ends what nobody wants any more: a process that is being started must not be lost."""
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGIO,))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
+
+
 class Supervision:
     """One stage and its command."""
 
@@ -64,6 +74,16 @@ class Supervision:
         self.stage = 0
         """The stage's pid, once the place is made: everything of the command is below it."""
         self._keeper: int | None = None
+        self._ended = True
+        try:
+            with _undisturbed():
+                self._start(words, stdin, output_bytes)
+        except BaseException:
+            if not self._ended:
+                self.close()
+            raise
+
+    def _start(self, words: Sequence[str], stdin: bytes, output_bytes: int) -> None:
         ours, theirs = socket.socketpair()
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         try:
@@ -82,9 +102,9 @@ class Supervision:
             ours.close()
             raise NotPossible(f"{words[0]}: {error.strerror}") from error
         self._handle = os.pidfd_open(self._process.pid)
-        self._ended = False
         self._channel = ours
         self._streams = Streams(self._process, ours, stdin, output_bytes)
+        self._ended = False
 
     def confine(self, on_ready: Callable[[int], None]) -> None:
         """Have the place made, and the command wait before it begins; `on_ready` is told its pid. `NotPossible` says why not."""
@@ -153,9 +173,14 @@ class Supervision:
                 os.close(self._keeper)
 
     def _kill(self) -> None:
-        init = self._handle if self._keeper is None else self._keeper  # all that is in its namespace goes with it
-        with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(init, signal.SIGKILL)
+        if self._keeper is not None:  # all that is in its namespace goes with it
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._keeper, signal.SIGKILL)
+            return
+        # the place is not made yet: bubblewrap alone would leave a child behind that waits for it for ever
+        if self._process.returncode is None:  # else its number may be another's by now
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
 
     def _send(self, data: bytes, deadline: float) -> None:
         self._channel.settimeout(max(deadline - time.monotonic(), 0.001))

@@ -144,6 +144,7 @@ def _become(channel: int, orders: Orders) -> NoReturn:
         if read_line(channel):
             for heard_by_commands in (_signal.SIGINT, _signal.SIGPIPE, _signal.SIGXFSZ):
                 _signal.signal(heard_by_commands, _signal.SIG_DFL)
+            _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
             _exec(channel, orders)
     except BaseException as error:  # whatever it is, it must not look like the command's own end
         tell(channel, "failed", _words(error))
