@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
 
 from pytest_execgo.core.errors import StackError, Unsupported, UsageError
 from pytest_execgo.harness.health import HEALTH_PATHS, health_problem
+from pytest_execgo.harness.seen_folder import sees_folder
 from pytest_execgo.plan.stack import Capability, Endpoints, Service, ServiceStatus
 
 _TIMEOUT = 3.0
@@ -20,11 +22,22 @@ _OPTIONS = {
 class ExternalStack:
     """Three services at given URLs. Owns nothing, so it can do nothing to them."""
 
-    def __init__(self, url: str | None, runtime_url: str | None, fixtures_url: str | None, token: str | None = None) -> None:
-        """Take where everything is; `UsageError` names the option whose URL is missing or malformed."""
+    def __init__(
+        self,
+        url: str | None,
+        runtime_url: str | None,
+        fixtures_url: str | None,
+        token: str | None = None,
+        folder: Path | None = None,
+    ) -> None:
+        """Take where everything is; `UsageError` names the option whose URL is missing or malformed.
+
+        `folder` is one of the artifacts, which `up` expects the runtime to see: it has to exist by then.
+        """
         given = dict(zip(Service, (url, runtime_url, fixtures_url), strict=True))
         self._urls = {service: _checked(service, value) for service, value in given.items()}
         self.token = token
+        self._folder = folder
         self._up = False
 
     @property
@@ -38,7 +51,10 @@ class ExternalStack:
         return frozenset()
 
     def up(self) -> Endpoints:
-        """Check that all three are ready, within 3 s each; `StackError` lists those that are not, each with its option."""
+        """Check that all three are ready, within 3 s each; `StackError` lists those that are not, each with its option.
+
+        `StackError` (`workspace_unseen`), too, when the runtime says that there is no such folder as the one of the artifacts.
+        """
         problems = [
             f"the {service} ({_OPTIONS[service]}) is not ready: {problem}"
             for service in Service
@@ -47,6 +63,8 @@ class ExternalStack:
         if problems:
             paths = ", ".join(f"{service} {path}" for service, path in HEALTH_PATHS.items())
             raise StackError("stack_unreachable", "\n".join(problems), f"each must answer 200 within {_TIMEOUT:g} s: {paths}")
+        if self._folder is not None:
+            self._check_folder(self._folder.absolute())
         self._up = True
         return self.endpoints()
 
@@ -104,6 +122,16 @@ class ExternalStack:
     def logs(self, service: Service, *, tail: int = 50) -> str:
         """Raise `Unsupported`."""
         self._refuse(service, "read the log of")
+
+    def _check_folder(self, folder: Path) -> None:
+        url = self._urls[Service.RUNTIME]
+        if not sees_folder(url, folder, timeout=_TIMEOUT, token=self.token):
+            raise StackError(
+                "workspace_unseen",
+                f"the runtime at {url} does not see the folder {folder}, in which its commands would have to work",
+                "point --execgo-out at a folder that it sees at the same path; "
+                "for a stack of `harness up --backend containers` that is one beneath the stack's own",
+            )
 
     def _problem(self, service: Service) -> str | None:
         return health_problem(service, self._urls[service], timeout=_TIMEOUT, token=self.token)

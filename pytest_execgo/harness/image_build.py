@@ -70,7 +70,7 @@ def service_images(
 
     `tell` gets a line for each longer step. `ImageError` says what can't be had, be it the base, a package or the build.
     """
-    pull_image(client, base)
+    _pull_base(client, base)
     context, pins = _context(base), pinned_packages()
     named = _names(context, pins, image_id(client, base) or "")
     images = {service: named[service] for service in services}
@@ -80,6 +80,14 @@ def service_images(
             if lacking:
                 _build(client, context, pins, base, lacking, tell)
     return images
+
+
+def _pull_base(client: EngineClient, base: str) -> None:
+    try:
+        pull_image(client, base)
+    except ImageError as error:
+        other = "or name one that is here, with Python 3.11 or later, by --execgo-base-image"
+        raise ImageError(error.code, error.message, f"{error.hint}; {other}") from error
 
 
 def remove_old_images(client: EngineClient, base: str = DEFAULT_BASE) -> list[str]:

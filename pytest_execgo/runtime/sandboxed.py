@@ -38,6 +38,12 @@ _GROWTH = 6  # bytes that one byte of output may become in JSON
 _KEPT = ("LANG", "LANGUAGE", "TZ")
 _HOME = {"HOME": "/tmp", "TMPDIR": "/tmp"}  # noqa: S108 - the sandbox's own
 _NO_FOLDER = "/work"
+_NOT_ROOTS: Mapping[SandboxMode, str] = {
+    "docker": "run pytest as an ordinary user who may use the engine: "
+    "mode docker runs nothing as root, and root's folders are closed to others",
+    "native": "run pytest as an ordinary user: mode native has only Landlock here, which root's folders are closed to",
+}
+"""Why commands can't work in root's folders, by the mode; no `chmod` would help, since each run makes a folder of its own."""
 
 
 class NoFolder(Exception):
@@ -135,7 +141,8 @@ class Sandboxes:
             return self._try(mode)
         with tempfile.TemporaryDirectory(prefix="execgo-trial-") as name:
             Path(name).chmod(0o755)  # as folders are that plans work in
-            return self._trial("exec", "--mode", mode, "--mount", f"{name}:rw", "--cwd", name, "--", "true")
+            said = self._trial("exec", "--mode", mode, "--mount", f"{name}:rw", "--cwd", name, "--", "true")
+        return _NOT_ROOTS[mode] if name in said else said  # the trial's own folder means nothing to anybody
 
     def _trial(self, *words: str) -> str:
         """Run the sandbox's own program; return what it said against it, "" for nothing."""
@@ -146,7 +153,8 @@ class Sandboxes:
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             return f"the sandbox can't be tried: {error}"
-        said = " ".join((ended.stdout or ended.stderr).decode("utf-8", "replace").removeprefix("sandbox: ").split())
+        answer = (ended.stdout or ended.stderr).decode("utf-8", "replace").removeprefix("sandbox: ")
+        said = " ".join(answer.replace("\n  hint: ", "; ").split())
         return "" if ended.returncode == 0 else said[-1000:] or f"the trial ended with exit code {ended.returncode}"
 
     def prepare(self, handle: str, request: TaskRequest) -> Launch:

@@ -39,16 +39,27 @@ def main(words: list[str]) -> int:
 
         return serve(options.kind, options.socket, main)
     if options.what == "check":
-        from pytest_execgo.sandbox.choose import confinement_for, interpreters_of
-
-        known = interpreters_of(options.interpreter)
-        problem = confinement_for(options.mode, enable_native=True, interpreters=known).problem()
-        sys.stdout.write(f"{problem or 'it can be had'}\n")
-        return 0 if problem is None else NOT_HAD
+        return _check(options)
     from pytest_execgo.sandbox.run_document import run_document
 
     with open(options.document or sys.stdin.fileno(), "rb") as given:  # noqa: PTH123 - a number, too
         return run_document(given, sys.stdout.buffer, enable_native=options.enable_native, interpreters=options.interpreter)
+
+
+def _check(options: argparse.Namespace) -> int:
+    """Try a mode and say what came of it; of mode docker also which images there are, since a mode without them can run nothing."""
+    from pytest_execgo.sandbox.choose import confinement_for, interpreters_of
+
+    known = interpreters_of(options.interpreter)
+    problem = confinement_for(options.mode, enable_native=True, interpreters=known).problem()
+    if problem is None and options.mode == "docker":
+        from pytest_execgo.sandbox.images import describe_images
+
+        found = describe_images()
+        sys.stdout.write(f"it can be had, with these images; one that is missing is pulled when it is first used\n{found}\n")
+    else:
+        sys.stdout.write(f"{problem or 'it can be had'}\n")
+    return 0 if problem is None else NOT_HAD
 
 
 def _stop(number: int, frame: object) -> NoReturn:

@@ -30,8 +30,8 @@ def user_for(mounts: Sequence[Mount], caller: tuple[int, int]) -> tuple[int, int
     if owner[0] != 0 and not others:
         return owner
     need = "o+rwx" if mount.writable else "o+rx"
-    message = f"the folder {mount.source} is closed to the container's user, which is not root as its caller is"
-    hint = f"chmod {need} {mount.source}, or let it belong to an ordinary user; or use mode native"
+    message = f"the folder {mount.source} is open to root alone, and mode docker runs nothing as root"
+    hint = f"run as an ordinary user who may use the engine, or chmod {need} {mount.source}, or use mode native"
     raise SandboxError("mount_closed", message, hint)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from pytest_execgo.core.engine.connection import connect
-from pytest_execgo.core.engine.images import ImageError
+from pytest_execgo.core.engine.images import ImageError, image_id
 from pytest_execgo.core.engine.images import pull_image as pull
 from pytest_execgo.core.errors import SandboxError
 from pytest_execgo.plan.sandbox import LANGUAGES, Language
@@ -24,6 +24,18 @@ DEFAULT_IMAGES: Mapping[Language, str] = {
 def image_for(language: Language, custom_images: Mapping[Language, str] | None = None) -> str:
     """Return the image that a language runs in: the custom one where there is one."""
     return (custom_images or {}).get(language, DEFAULT_IMAGES[language])
+
+
+def describe_images() -> str:
+    """Say of each default image whether the engine has it, a line each. `EngineMissing` when no engine answers."""
+    client = connect()
+    lines = []
+    for image in dict.fromkeys(DEFAULT_IMAGES.values()):
+        there = "here" if image_id(client, image) is not None else "missing"
+        users = ", ".join(language for language in LANGUAGES if DEFAULT_IMAGES[language] == image)
+        commands = ", commands that name none" if image == DEFAULT_IMAGES["python"] else ""
+        lines.append(f"  {there:7}  {image} ({users}{commands})")
+    return "\n".join(lines)
 
 
 def ensure_images(
@@ -47,5 +59,5 @@ def pull_image(image: str) -> None:
         raise SandboxError(
             "image_missing",
             error.message,
-            f"`docker pull {image}` or `docker load` one by that name, or name one that is here: custom_images={{language: image}}",
+            "`docker pull` it, or `docker load` or `docker tag` one by that name; from Python, custom_images={language: image}",
         ) from error

@@ -34,10 +34,7 @@ _CONTROLLERS = ("pids", "memory", "cpu")
 _FIRST_USER, _USERS = 1_879_100_000, 65_536  # numbers that no system gives to anybody
 _NAME = "execgo-sandbox"
 _GROUP_REMOVAL = 1.0
-_REMEDY = (
-    "install bubblewrap (package `bubblewrap`), or let users make namespaces (sysctl kernel.unprivileged_userns_clone=1, "
-    "kernel.apparmor_restrict_unprivileged_userns=0); or use mode docker"
-)
+_REMEDY = "install bubblewrap, or let users make namespaces (docs/sandbox.md says how), or use mode docker"
 
 
 class NativeConfinement:

@@ -48,7 +48,7 @@ class StageEnd:
 
 @contextlib.contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Hold SIGIO back, by which the fork server ends what nobody wants any more: a process that is being started must not be lost."""
+    """Hold SIGIO back, by which the fork server ends what nobody wants any more: what is being started must not be lost."""
     held = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGIO,))
     try:
         yield

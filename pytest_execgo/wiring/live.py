@@ -81,7 +81,10 @@ class LiveStack:
         """Tell what the stack's runtime has of a sandbox; it is asked once. `StackError` when it does not answer."""
         mode = policy.mode
         if mode not in self._sandboxes:
-            self._sandboxes[mode] = sandbox_problem(self.endpoints.runtime, mode, self.endpoints.token)
+            problem = sandbox_problem(self.endpoints.runtime, mode, self.endpoints.token)
+            if problem is not None and self.stack.backend == "containers":
+                problem = f"use --execgo-backend embedded; in containers: {problem}"
+            self._sandboxes[mode] = problem
         reason = self._sandboxes[mode]
         return SandboxUse(requested=mode, effective=mode if reason is None else None, reason=reason)
 

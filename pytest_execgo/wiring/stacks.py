@@ -22,7 +22,7 @@ def make_stack(settings: Settings, folder: Path, links: Mapping[str, str] | None
     if settings.backend == "external":
         from pytest_execgo.harness.external import ExternalStack
 
-        return ExternalStack(settings.url, settings.runtime_url, settings.fixtures_url, token=settings.token)
+        return ExternalStack(settings.url, settings.runtime_url, settings.fixtures_url, token=settings.token, folder=folder)
 
     from pytest_execgo.harness.record import read_stack_ports
     from pytest_execgo.harness.settings import StackSettings

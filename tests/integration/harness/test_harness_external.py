@@ -17,6 +17,9 @@ from pytest_execgo.harness.process_stack import ProcessStack
 from pytest_execgo.harness.seen_folder import sees_folder
 from pytest_execgo.harness.settings import StackSettings
 from pytest_execgo.plan.stack import Endpoints, Service
+from pytest_execgo.wiring.options import effective
+from pytest_execgo.wiring.settings import Settings
+from pytest_execgo.wiring.stacks import make_stack
 
 MakeStack = Callable[..., ProcessStack]
 
@@ -78,6 +81,14 @@ def test_a_runtime_that_does_not_see_the_artifacts_is_an_error_of_the_stack(real
     assert "--execgo-out" in raised.value.hint
     with pytest.raises(StackError, match="not checked yet"):
         stack.endpoints()
+
+
+def test_a_sweep_s_own_folder_is_what_the_runtime_is_asked_for(real_runtime: Endpoints, tmp_path: Path) -> None:
+    theirs = real_runtime
+    urls = {"url": theirs.kernel, "runtime-url": theirs.runtime, "fixtures-url": theirs.fixtures, "token": str(theirs.token)}
+    settings = Settings.parse(effective({"backend": "external", **urls}, {}, {}), tmp_path)
+    with pytest.raises(StackError, match=r"does not see the folder .*/nowhere"):
+        make_stack(settings, tmp_path / "nowhere").up()
 
 
 def test_a_runtime_that_runs_no_commands_is_believed(fake_stack: MakeStack, tmp_path: Path) -> None:

@@ -185,6 +185,7 @@ def test_one_that_is_not_required_is_done_without_and_said(tmp_path: Path) -> No
         file.write("from pytest_execgo import Verdict\n")
     out = run_pytest(tmp_path, **NO_ENGINE)
     assert "1 passed" in out, out
+    assert "1 run asked for the sandbox docker and ran without it: no container engine" in out
     result, timeline = read_result(tmp_path)
     assert result["sandbox"]["effective"] is None
     assert "no container engine" in result["sandbox"]["reason"]

@@ -190,6 +190,18 @@ def test_only_the_image_that_is_missing_is_built(engine: FakeEngine) -> None:
     assert [target for _, target, _ in engine.built] == ["runtime"]
 
 
+def test_a_base_that_can_not_be_had_can_be_another(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(client: object, reference: str) -> None:
+        raise ImageError("image_missing", f"the image {reference} is not here", "load it")
+
+    monkeypatch.setattr(image_build, "pull_image", refuse)
+    with pytest.raises(ImageError, match="the image base is not here") as raised:
+        service_images(engine, "base")
+    assert raised.value.hint.startswith("load it; or name one that is here")
+    assert "--execgo-base-image" in raised.value.hint
+    assert raised.value.code == "image_missing"
+
+
 def test_a_base_with_an_older_python_is_refused(engine: FakeEngine) -> None:
     engine.look = '[[3, 9], "x86_64", "2.36"]'
     with pytest.raises(ImageError, match=r"base has Python 3\.9"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import stat
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -287,3 +288,27 @@ def test_an_answer_that_is_none_is_no_success(stdout: bytes) -> None:
     outcome = judge_code(request(CODE), ended(stdout), "native")
     assert outcome.error is not None
     assert outcome.error.code == "internal"
+
+
+@pytest.mark.parametrize("mode", ["docker", "native"])
+def test_folders_that_are_closed_to_a_sandbox_have_a_remedy_that_can_be_followed(
+    sandboxes: Sandboxes, monkeypatch: pytest.MonkeyPatch, mode: Any
+) -> None:
+    def closed(command: list[str], **_: Any) -> subprocess.CompletedProcess[bytes]:
+        folder = command[command.index("--cwd") + 1]
+        return subprocess.CompletedProcess(command, 125, b"", f"sandbox: {folder} is closed\n  hint: chmod {folder}\n".encode())
+
+    monkeypatch.setattr("pytest_execgo.runtime.sandboxed.subprocess.run", closed)
+    state = sandboxes.command_state(mode)
+    assert state["available"] is False
+    assert state["reason"].startswith("run pytest as an ordinary user")
+    assert "execgo-trial" not in state["reason"], "it is gone by the time that anybody reads this"
+    assert "chmod" not in state["reason"], "each run makes a folder of its own"
+
+
+def test_a_mode_s_reason_is_one_sentence_with_its_remedy(sandboxes: Sandboxes, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = b"sandbox: no engine answers\n  hint: start it\n"
+    monkeypatch.setattr(
+        "pytest_execgo.runtime.sandboxed.subprocess.run", lambda command, **_: subprocess.CompletedProcess(command, 125, b"", said)
+    )
+    assert sandboxes.command_state("docker") == {"available": False, "reason": "no engine answers; start it"}

@@ -47,4 +47,5 @@ def test_what_only_root_may_use_is_refused_with_what_would_open_it(tmp_path: Pat
     path = folder(tmp_path / "closed", mode)
     with pytest.raises(SandboxError, match=str(path)) as caught:
         user_for([Mount(path, "/a", writable)], ROOT)
+    assert caught.value.hint.startswith("run as an ordinary user"), "what helps wherever the folder comes from is said first"
     assert f"chmod {need} {path}" in caught.value.hint

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pytest_execgo.client.kernel import KernelUnreachable
+from pytest_execgo.plan.sandbox import SandboxPolicy
 from pytest_execgo.plan.stack import Endpoints
 from pytest_execgo.wiring.live import LiveStack
 
@@ -50,3 +51,20 @@ def test_a_client_that_can_not_be_closed_keeps_no_stack_up(tmp_path: Path, monke
     with pytest.raises(OSError, match="stuck"):
         live.down()
     assert stack.calls == ["up", "down"]
+
+
+@pytest.mark.parametrize(("backend", "begins"), [("containers", "use --execgo-backend embedded"), ("embedded", "no bwrap")])
+def test_a_sandbox_that_a_container_lacks_may_be_had_without_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: str, begins: str
+) -> None:
+    stack: Any = FakeStack()
+    stack.backend = backend
+    monkeypatch.setattr("pytest_execgo.client.kernel.KernelClient.capabilities", lambda self: frozenset())
+    monkeypatch.setattr("pytest_execgo.wiring.live.sandbox_problem", lambda *_: "no bwrap")
+    live = LiveStack(lambda legs: stack, tmp_path)
+    use = live.sandbox(SandboxPolicy(mode="native"))
+    live.down()
+    assert use.effective is None
+    assert use.reason is not None
+    assert use.reason.startswith(begins)
+    assert use.reason.endswith("no bwrap")
