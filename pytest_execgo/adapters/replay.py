@@ -24,7 +24,7 @@ Unwrap = Callable[[Mapping[str, Any]], Mapping[str, Any] | str | None]
 
 @dataclass(frozen=True, slots=True)
 class ReplayAdapter:
-    """An adapter that replays. `distribution` is the framework's own package, whose version is reported, never imported here.
+    """An adapter that only replays. `distribution` is the framework's own package, whose version is reported, never imported here.
 
     `unwrap` finds the plan (a document, or a text with one in it) in the framework's raw output, or returns None when the output
     is the document itself. Recordings of framework versions below `oldest` are refused (empty: none are).
@@ -37,12 +37,12 @@ class ReplayAdapter:
     oldest: str = ""
 
     def capabilities(self) -> AdapterCapabilities:
-        """Tell that replay works without the framework, and which version of it is installed."""
-        return AdapterCapabilities(self.framework, ("replay",), installed_version(self.distribution), self.install_hint)
+        """Tell that there is replay, for which nothing has to be installed, and which version of the framework is."""
+        return AdapterCapabilities(self.framework, ("replay",), installed_version(self.distribution), install_hint="")
 
     @property
     def install_hint(self) -> str:
-        """The command that installs the framework."""
+        """The command that installs the framework, with what plans in it."""
         return f"pip install 'pytest-execgo[{self.extra}]'"
 
     def replay(self, context: PlanContext, recording: Mapping[str, Any]) -> PlannedRun:
@@ -55,7 +55,7 @@ class ReplayAdapter:
         raw = recording if recorded is None else recorded.output.raw
         inner = self.unwrap(raw)
         plan = normalize(raw if inner is None else inner, context, trace_ref=TRACE_REF)
-        source = "reference_plan" if inner is None and recorded is None else "recording"
+        source = "reference_plan" if recorded is None and (inner is None or inner is raw) else "recording"
         trace = self.traced("replay", source, plan, dict(raw))
         if recorded is None:
             return PlannedRun(plan, trace)
@@ -65,7 +65,7 @@ class ReplayAdapter:
     def live(self, context: PlanContext, planning: Planning) -> PlannedRun:
         """Refuse: this adapter does not let its framework plan."""
         raise Unsupported(
-            "live_unsupported", f"live planning with {self.framework} is not part of this adapter", "use --execgo-mode replay"
+            "live_unsupported", f"the adapter of {self.framework} only replays, it can't plan live", "use --execgo-mode replay"
         )
 
     def planned(self, context: PlanContext, output: PlannerOutput) -> PlannedRun:

@@ -15,7 +15,10 @@ Said = Callable[[Mapping[str, Any]], None]
 
 @dataclass(frozen=True, slots=True)
 class AdapterCapabilities:
-    """What an adapter can do here. `native_version` is None when the framework is not installed."""
+    """What an adapter can do here. `native_version` is None when the framework is not installed.
+
+    `install_hint` is the command that installs what live planning needs; empty for an adapter that only replays.
+    """
 
     framework: str
     modes: tuple[Mode, ...]

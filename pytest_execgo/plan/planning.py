@@ -11,6 +11,9 @@ from pytest_execgo.plan.base import Document, Millis
 from pytest_execgo.plan.model import PlanContext
 from pytest_execgo.plan.verdict import Layer
 
+PlanSource = Literal["reference", "recording", "live"]
+"""Where a run's plan came from: the scenario's reference plan, the framework's recording, or the framework itself."""
+
 
 class PlanningFailed(ExecGoError):
     """No plan came of it. `layer` is planner (the model, or what it said) or adapter (the framework, or its process)."""

@@ -10,7 +10,7 @@ from pytest_execgo.plan.chaos import RecoveryExpectation
 from pytest_execgo.plan.fault import FaultRecord
 from pytest_execgo.plan.history import HistoryVerdict
 from pytest_execgo.plan.model import StandardPlan
-from pytest_execgo.plan.planning import ModelExchange
+from pytest_execgo.plan.planning import ModelExchange, PlanSource
 from pytest_execgo.plan.verdict import TaskOutcome, Verdict
 
 
@@ -52,6 +52,7 @@ class RunRecord:
     workspace: Path
     plan: StandardPlan | None = None
     plan_valid: bool | None = None
+    plan_source: PlanSource | None = None
     invalid_actions: int = 0
     stages: list[StageRecord] = field(default_factory=list)
     verdict: Verdict | None = None

@@ -11,6 +11,7 @@ from pytest_execgo.plan.base import Document, Name
 from pytest_execgo.plan.cell import Cell
 from pytest_execgo.plan.history import HistoryVerdict
 from pytest_execgo.plan.model import Mode
+from pytest_execgo.plan.planning import PlanSource
 from pytest_execgo.plan.sandbox import SandboxUse
 from pytest_execgo.plan.statistics import Comparison, GateResult, Interval, Quantiles, SweepStatistics
 from pytest_execgo.plan.verdict import Attribution, Outcome, Verdict
@@ -91,8 +92,9 @@ class PlanShape(Document):
 class BenchmarkResult(Document):
     """One run's `result.json`: which cell, how it ended and why, its figures, where its evidence is.
 
-    Times are RFC 3339 in UTC. `plan_digest` and `outcome_digest` identify what was planned and what came of it. `resumed`
-    counts how often the run was cut short and went on. `sandbox` tells where its commands ran, if its scenario asked for one.
+    Times are RFC 3339 in UTC. `plan_source` says where the plan came from (null: there was none), `plan_digest` and
+    `outcome_digest` what was planned and what came of it. `resumed` counts how often the run was cut short and went on.
+    `sandbox` tells where its commands ran, if its scenario asked for one.
     """
 
     run_id: Name
@@ -115,6 +117,7 @@ class BenchmarkResult(Document):
     resumed: int = 0
     artifacts: ArtifactManifest
     plan_shape: PlanShape | None = None
+    plan_source: PlanSource | None = None
     plan_digest: str | None = None
     outcome_digest: str | None = None
     started_at: str
@@ -128,6 +131,11 @@ class BenchmarkResult(Document):
         if self.outcome != "passed":
             reasons = self.verdict.reasons if self.verdict else [self.error or "nothing was concluded"]
             raise VerificationFailed(f"{self.scenario_id} {self.outcome}: {'; '.join(reasons)}")
+
+    @property
+    def interrupted(self) -> bool:
+        """Tell whether the result only says that the run was broken off, by Ctrl-C for example: no defect of plan or machine."""
+        return self.outcome == "inconclusive" and (self.error or "").startswith("interrupted")
 
     @property
     def cell(self) -> Cell:

@@ -46,7 +46,8 @@ class Bound(Document):
 class SweepStatistics(Document):
     """A whole sweep in figures; null or empty where there is too little to say.
 
-    `pass_rate` counts infrastructure errors and inconclusive runs as not passed, `infra_error_rate` is their own share.
+    `pass_rate` counts infrastructure errors and inconclusive runs as not passed, `infra_error_rate` is their own share, without
+    those that the user broke off.
     `pass_hat_k` maps k to the mean over scenarios of C(c, k) / C(n, k), for k of at most half of the fewest repetitions;
     `pass_hat_interval` is its bootstrap interval by scenario. `flake_rate` is the share of repeated cells whose repetitions
     disagree. `recovery_ms` and `wall_ms` are of the runs that reached a verdict.

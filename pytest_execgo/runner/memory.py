@@ -33,6 +33,7 @@ def remember(
     wasted = sum(len(stage.outcomes) for stage in record.stages if stage.superseded)
     return state.model_copy(
         update={
+            "plan_source": record.plan_source,
             "stage_index": place.finished,
             "attempts": attempts,
             "outcomes": outcomes,
@@ -48,7 +49,7 @@ def remember(
 def recall(state: RunState, record: RunRecord) -> tuple[dict[str, TaskOutcome], Place]:
     """Put what a run had done into its record; return the outcomes that bindings and the verifier see, and where it goes on."""
     plan = StandardPlan.model_validate(state.plan)
-    record.plan, record.plan_valid = plan, True
+    record.plan, record.plan_valid, record.plan_source = plan, True, state.plan_source
     record.before_ms = float(state.record.get("elapsed_ms", 0.0))
     record.restarts = state.counters.get("restarts", 0)
     record.wasted_before = state.counters.get("wasted", 0)

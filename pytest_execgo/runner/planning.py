@@ -12,7 +12,7 @@ from pytest_execgo.observability.clock import rfc3339
 from pytest_execgo.plan.adapter import PlannedRun
 from pytest_execgo.plan.cell import Cell
 from pytest_execgo.plan.model import ModelProfile, PlanContext
-from pytest_execgo.plan.planning import PlanningFailed, Recording
+from pytest_execgo.plan.planning import PlanningFailed, PlanSource, Recording
 from pytest_execgo.plan.problems import PlanInvalid, located
 from pytest_execgo.plan.record import RunRecord
 from pytest_execgo.plan.validate import load_plan
@@ -24,7 +24,9 @@ Disturb = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 def obtain_plan(cell: Cell, parts: RunParts, seed: int, record: RunRecord, disturb: Disturb) -> PlannedRun:
-    """Return what the adapter plans, after `disturb` had its way with the document; `record` takes what the planning cost.
+    """Return what the adapter plans, after `disturb` had its way with the document.
+
+    `record` takes where the plan came from, and what the planning cost.
 
     `PlanInvalid` lists what is wrong with the plan, `PlanningFailed` says why there is none; an adapter's own crash is an
     `ExecGoError`.
@@ -42,16 +44,20 @@ def obtain_plan(cell: Cell, parts: RunParts, seed: int, record: RunRecord, distu
         max_tasks=scenario.spec.effect_budget.max_tasks,
         chaos_profile=cell.chaos,
     )
+    source: PlanSource
     try:
         if cell.mode == "live":
-            planned = _live(cell, parts, context, record)
+            planned, source = _live(cell, parts, context, record), "live"
         else:
-            planned = _replayed(cell, parts, context)
+            planned, source = _replayed(cell, parts, context)
     except (ExecGoError, OSError):
         raise
     except Exception as error:  # adapters come from other packages too; theirs is no crash of the sweep
         what = f"the adapter of {cell.framework} raised {error!r}"
         raise ExecGoError("adapter_raised", what, "the adapter is broken, not the plan") from error
+    record.plan_source = source
+    told = "reference_plan" if source == "reference" else source  # an adapter sees a document, and not whence it is
+    planned = replace(planned, trace={**planned.trace, "source": told})
     made = planned.planner_output.repairs if planned.planner_output is not None else 0
     record.repairs = made + len(planned.plan.normalization_warnings) if planned.planner_output is not None else None
     document = planned.plan.model_dump(mode="json", exclude_unset=True)
@@ -61,8 +67,8 @@ def obtain_plan(cell: Cell, parts: RunParts, seed: int, record: RunRecord, distu
     return replace(planned, plan=load_plan(disturbed, allowed_tools=context.allowed_tools, max_tasks=context.max_tasks))
 
 
-def _replayed(cell: Cell, parts: RunParts, context: PlanContext) -> PlannedRun:
-    """Replay the framework's recording, or else the reference plan; what is wrong with it is said with its file."""
+def _replayed(cell: Cell, parts: RunParts, context: PlanContext) -> tuple[PlannedRun, PlanSource]:
+    """Replay the framework's recording, or else the reference plan, and tell which; what is wrong with it is said with its file."""
     scenario = parts.scenario
     recording = recording_of(scenario, cell.framework)
     if recording is None:
@@ -70,7 +76,9 @@ def _replayed(cell: Cell, parts: RunParts, context: PlanContext) -> PlannedRun:
     else:
         file, source = recording_file(scenario, cell.framework), None  # the plan is within what the framework gave
     try:
-        return parts.adapter.replay(context, scenario.reference_plan if recording is None else recording)
+        if recording is None:
+            return parts.adapter.replay(context, scenario.reference_plan), "reference"
+        return parts.adapter.replay(context, recording), "recording"
     except PlanInvalid as invalid:
         lines = located(source, invalid.problems) if source else [f"{file}: {problem}" for problem in invalid.problems]
         raise PlanInvalid(invalid.problems, invalid.validity, lines) from invalid

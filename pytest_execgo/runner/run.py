@@ -112,6 +112,7 @@ def _result(course: Course, ending: Ending, started_ns: int) -> BenchmarkResult:
         resumed=record.lives - 1,
         artifacts=course.folder.manifest(),
         plan_shape=shape_of(record.plan) if record.plan else None,
+        plan_source=record.plan_source,
         plan_digest=plan_digest(record.plan) if record.plan else None,
         outcome_digest=outcome_digest(record, ending),
         started_at=rfc3339(started_ns),

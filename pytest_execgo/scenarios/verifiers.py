@@ -57,13 +57,23 @@ def judge(verifier: Verifier, context: VerifierContext) -> Verdict:
         return Verdict(passed=False, reasons=[_assertion(verifier, error)])
     except (Exception, SystemExit) as error:
         what = f"{_where(verifier, error)}: the verifier raised {type(error).__name__}: {shortened(str(error), 500)}"
-        raise ExecGoError("verifier_raised", what, "the verifier is broken, not the plan") from error
+        raise ExecGoError("verifier_raised", what, _hint(error, context)) from error
     if isinstance(verdict, Verdict):
         return verdict
     if inspect.iscoroutine(verdict):
         verdict.close()
-    found = describe(verdict)
-    raise ExecGoError("verifier_bad_result", f"{_where(verifier)}: the verifier returned {found}", "a verifier returns a Verdict")
+    found = "None" if verdict is None else describe(verdict)
+    hint = "a verifier returns a Verdict; where all is right, that is `return Verdict.of([])`"
+    raise ExecGoError("verifier_bad_result", f"{_where(verifier)}: the verifier returned {found}", hint)
+
+
+def _hint(error: BaseException, context: VerifierContext) -> str:
+    """Say whose defect an exception is; a file that the plan was to make may just not be there."""
+    if isinstance(error, FileNotFoundError) and isinstance(error.filename, str | Path):
+        if Path(error.filename).is_relative_to(context.workspace):
+            name = Path(error.filename).relative_to(context.workspace)
+            return f"the plan may not have made {name}: the verifier has to look whether it is there, and give a reason if not"
+    return "the verifier is broken, not the plan"
 
 
 class _SourceLoader(SourceFileLoader):

@@ -16,6 +16,7 @@ from pytest_execgo.plan.cell import Cell
 from pytest_execgo.plan.chaos import ChaosProfile
 from pytest_execgo.plan.fault import Action, PlanAction, Surroundings
 from pytest_execgo.plan.model import Mode
+from pytest_execgo.plan.planning import PlanSource
 from pytest_execgo.plan.stack import Capability
 from pytest_execgo.reporting.text import counted
 from pytest_execgo.scenarios.model import Scenario
@@ -33,10 +34,11 @@ CAPABILITIES: Mapping[str, frozenset[Capability]] = {
 
 @dataclass(frozen=True, slots=True)
 class PlannedCell:
-    """A cell of the matrix; `excluded` says why it can't be run here, None when it can."""
+    """A cell of the matrix; `excluded` says why it can't be run here, None when it can; `source` where its plan would come from."""
 
     cell: Cell
     excluded: str | None = None
+    source: PlanSource | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +138,8 @@ def exclusion(
         return f"scenario {cell.scenario!r} does not allow chaos profile {cell.chaos!r} (allowed: {', '.join(allowed) or 'none'})"
     able = adapters[cell.framework].capabilities()
     if cell.mode not in able.modes:
+        if cell.mode == "live" and not able.install_hint:
+            return f"the adapter of {cell.framework} only replays; use --execgo-mode replay"
         if cell.mode == "live" and able.native_version is None:
             return f"{cell.framework} is not installed, so that it can't plan live: {able.install_hint}"
         return f"{cell.mode} planning is nothing that {cell.framework} can do here; use --execgo-mode {able.modes[0]}"
@@ -143,10 +147,13 @@ def exclusion(
 
 
 def describe(matrix: Sequence[PlannedCell]) -> list[str]:
-    """Return one line a cell: its id, its selector, and whether it would run; then a count."""
-    lines = [
-        f"{planned.cell.cell_id}  {selector(planned.cell):<50}  {f'excluded: {planned.excluded}' if planned.excluded else 'runs'}"
-        for planned in matrix
-    ]
+    """Return one line a cell: its id, its selector, and whether it would run, with which plan; then a count."""
+    lines = [f"{planned.cell.cell_id}  {selector(planned.cell):<50}  {_fate(planned)}" for planned in matrix]
     excluded = sum(planned.excluded is not None for planned in matrix)
     return [*lines, f"{counted(len(matrix), 'cell')}: {len(matrix) - excluded} would run, {excluded} excluded"]
+
+
+def _fate(planned: PlannedCell) -> str:
+    if planned.excluded:
+        return f"excluded: {planned.excluded}"
+    return "runs  (reference plan)" if planned.source == "reference" else "runs"

@@ -28,7 +28,7 @@ from pytest_execgo.runner.parts import RunParts
 from pytest_execgo.runner.run import run_cell
 from pytest_execgo.scenarios.catalogue import Catalogue, discover
 from pytest_execgo.scenarios.model import Scenario
-from pytest_execgo.scenarios.recordings import write_recording
+from pytest_execgo.scenarios.recordings import plan_source, write_recording
 from pytest_execgo.scenarios.verifiers import load_verifier
 from pytest_execgo.wiring.live import LiveStack
 from pytest_execgo.wiring.matrix import Axes, PlannedCell, exclusion, expand, needs_links, select, surroundings
@@ -123,7 +123,7 @@ class Sweep:
         reason = self._backend_problem or exclusion(
             cell, scenario, self.adapters, self.profile, backend=backend, provider=provider, actions=actions
         )
-        return PlannedCell(cell, reason)
+        return PlannedCell(cell, reason, plan_source(scenario, cell.framework, cell.mode))
 
     def scenario_at(self, file: Path) -> str | None:
         """Return the id of the scenario that a file describes; None if it describes none of ours."""

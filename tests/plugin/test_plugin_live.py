@@ -73,6 +73,7 @@ def test_a_plan_of_the_scripted_model_runs_and_its_recording_replays(live: Any) 
     live.run_plain("--execgo-matrix", "--execgo-framework=plain").assert_outcomes(passed=1)
     replayed = next(result for result in live.results() if result["mode"] == "replay")
     assert replayed["plan_digest"] == planned["plan_digest"]
+    assert (planned["plan_source"], replayed["plan_source"]) == ("live", "recording")
 
 
 @pytest.mark.parametrize("framework", ["langgraph", "crewai", "autogen"])

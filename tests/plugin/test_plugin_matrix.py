@@ -137,6 +137,18 @@ def test_a_plan_that_fails_is_a_failure_with_its_reasons_and_a_command(project: 
     assert project.run_plain("--execgo-matrix", "--execgo-cell=hello:langgraph:replay:none:0").parseoutcomes() == {"failed": 1}
 
 
+@pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["alone", "worker"])
+def test_more_v_show_more_of_a_long_reason(project: Any, workers: tuple[str, ...]) -> None:
+    said = '"first\\n" + "\\n".join(f"  line {number}" for number in range(99)) + "\\nlast"'
+    project.scenario("hello", verifier=f"def verify(context):\n    raise AssertionError({said})\n")
+    few = project.run(*workers).stdout.str()
+    assert "… 89 more lines, in result.json" in few
+    assert "\n  last\n" in few
+    whole = project.run(*workers, "-vv").stdout.str()
+    assert "\n    line 50\n" in whole
+    assert "more lines" not in whole
+
+
 def test_a_failing_task_is_attributed(project: Any, plan: Any) -> None:
     project.scenario("hello", plan=plan({"id": "look", "type": "shell", "params": {"command": "cat", "args": ["/no/such/file"]}}))
     result = project.run()

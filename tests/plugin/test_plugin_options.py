@@ -18,8 +18,10 @@ import pytest
         ("--execgo-backend=native", "*needs the kernel's binary*--execgo-bin*"),
         ("--execgo-backend=external", "*needs --execgo-url*"),
         ("--execgo-image=own/image:1", "--execgo-image does not go with backend 'embedded'*--execgo-backend containers*"),
-        ("--execgo-repeat=0", "repeat: '0' can't be used*whole number from 1*"),
-        ("--execgo-seed=abc", "seed: 'abc' can't be used*"),
+        ("--execgo-base-image=own:1", "--execgo-base-image does not go with backend 'embedded'*--execgo-backend containers*"),
+        ("--execgo-backend=docker", "unknown backend 'docker'*did you mean 'containers'?*"),
+        ("--execgo-repeat=0", "--execgo-repeat: '0' can't be used*whole number from 1*"),
+        ("--execgo-seed=abc", "--execgo-seed: 'abc' can't be used*"),
         ("--execgo-cell=hello:langgraph", "cell 'hello:langgraph' is none of the selected ones*"),
         ("--execgo-cell=hello:langgraf:replay:none:0", "unknown framework 'langgraf'*"),
     ],
@@ -51,6 +53,28 @@ def test_ini_and_environment_give_values_and_the_command_line_wins(project: Any,
     assert [line.split("[")[1].split("-")[0] for line in result.outlines if "test_plan" in line] == ["langgraph", "crewai"]
 
 
+@pytest.mark.parametrize("named", ["scenarios/hello", "scenarios", "scenarios/hello/scenario.yaml"])
+def test_scenarios_that_are_named_without_the_matrix_are_not_passed_over_in_silence(project: Any, named: str) -> None:
+    result = project.run_plain(named)
+    result.assert_outcomes()
+    result.stdout.fnmatch_lines([f"execgo: {named} holds scenarios, *--execgo-matrix*"])
+    result = project.run_plain(named, "--execgo-matrix", "--collect-only")
+    result.stdout.no_fnmatch_line("*holds scenarios*")
+
+
+def test_a_run_that_names_no_scenario_hears_nothing_of_the_matrix(project: Any) -> None:
+    project.pytester.makepyfile(test_own="def test_one():\n    pass\n", scenario="")
+    for named in ((), (".",), ("test_own.py::test_one",)):
+        result = project.run_plain(*named)
+        result.assert_outcomes(passed=1)
+        result.stdout.no_fnmatch_line("*execgo: *")
+
+
+def test_a_base_image_of_the_machine_waits_for_containers(project: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTEST_EXECGO_BASE_IMAGE", "own:1")
+    project.run("--execgo-dry-run").stdout.fnmatch_lines(["1 cell: 1 would run, 0 excluded"])
+
+
 def test_a_misspelt_variable_is_said(project: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTEST_EXECGO_FRAMEWORKS", "crewai")
     result = project.run()
@@ -67,7 +91,7 @@ def test_a_dry_run_lists_cells_and_exclusions_and_runs_nothing(project: Any) -> 
     result = project.run("--execgo-dry-run", "--execgo-chaos=none,idle")
     assert result.ret == 0
     excluded = "*hello:langgraph:replay:idle:0 *excluded: it waits for stage 'nowhere'*"
-    result.stdout.fnmatch_lines(["*hello:langgraph:replay:none:0 *runs", excluded])
+    result.stdout.fnmatch_lines(["*hello:langgraph:replay:none:0 *runs  (reference plan)", excluded])
     result.stdout.fnmatch_lines(["2 cells: 1 would run, 1 excluded"])
     assert not (project.path / "var").exists()
 

@@ -15,6 +15,7 @@ from pytest_execgo.observability.artifacts import attempts_begun
 from pytest_execgo.plan.base import Document
 from pytest_execgo.plan.cell import CellRecord
 from pytest_execgo.plan.checkpoint import Checkpoint, CheckpointerConfig, CheckpointMetadata
+from pytest_execgo.plan.planning import PlanSource
 from pytest_execgo.runner.checkpoints.sqlite import SqliteCheckpointer
 from pytest_execgo.runner.checkpoints.threads import ThreadManager, previous_of, rollback_metadata
 
@@ -62,6 +63,7 @@ class RunState(Document):
     cell: CellRecord
     seed: int
     plan: dict[str, Any]
+    plan_source: PlanSource | None = None
     stage_index: Annotated[int, Field(ge=0)] = 0
     attempts: dict[str, int] = Field(default_factory=dict)
     outcomes: list[StageOutcome] = Field(default_factory=list)

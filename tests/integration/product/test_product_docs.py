@@ -7,6 +7,8 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
@@ -15,6 +17,8 @@ from pytest_execgo.plan.result import BenchmarkResult
 from pytest_execgo.plan.scenario import ScenarioSpec
 from pytest_execgo.plan.tool_inputs import TOOL_INPUTS
 from pytest_execgo.plan.verdict import TaskOutcome, VerifierContext
+from pytest_execgo.scenarios.loader import load_scenario
+from pytest_execgo.scenarios.verifiers import judge, load_verifier
 
 DOCS = Path(__file__).parents[3] / "docs"
 SCENARIOS, VERIFIERS = (DOCS / "scenarios.md").read_text(), (DOCS / "verifiers.md").read_text()
@@ -52,12 +56,19 @@ def test_the_scenario_runs_for_every_framework_and_listeners_are_told(project: P
     assert "4 passed" in out
     assert "join[mine-replay-none-0]: passed" in out
     assert "'passed': 4" in out
+    assert "plans: 4 of the reference plan (no recordings)" in out
 
 
 def test_the_scenario_is_really_judged(project: Path) -> None:
     script = project / "scenarios/join/fixtures/tools/join.py"
     script.write_text(script.read_text().replace("41", "42"))
     assert "1 failed" in run_pytest(project, "--execgo-framework=mine")
+
+
+def test_the_scenarios_verifier_has_a_reason_for_a_file_that_was_not_made(project: Path) -> None:
+    verifier = load_verifier(load_scenario(project / "scenarios/join/scenario.yaml"), {})
+    verdict = judge(verifier, cast(VerifierContext, SimpleNamespace(workspace=project / "empty")))
+    assert verdict.reasons == ["people.json is not there", "count.txt is not there"]
 
 
 def test_the_registered_verifier_judges(project: Path) -> None:
@@ -67,7 +78,9 @@ def test_the_registered_verifier_judges(project: Path) -> None:
 
 
 def test_the_framework_only_replays_and_its_run_gets_over_a_crash(project: Path) -> None:
-    assert "1 skipped" in run_pytest(project, "--execgo-framework=mine", "--execgo-mode=live", "--execgo-provider=mock")
+    out = run_pytest(project, "--execgo-framework=mine", "--execgo-mode=live", "--execgo-provider=mock")
+    assert "1 skipped" in out
+    assert "the adapter of mine only replays; use --execgo-mode replay" in out
     assert load_profile_file(project / "chaos/kernel_crash.yaml").faults[0].action == "kill"
     assert "1 passed" in run_pytest(project, "--execgo-framework=mine", "--execgo-chaos=kernel_crash")
 

@@ -41,13 +41,13 @@ def run(folder: Path, command: str) -> None:
     finished = subprocess.run(
         [sys.executable, *words[1:]], cwd=folder, env=env, capture_output=True, text=True, timeout=180, check=False
     )
-    assert finished.returncode == 0, f"{command}\n{finished.stdout[-3000:]}{finished.stderr[-2000:]}"
+    assert finished.returncode == 0, f"{command}\n{finished.stdout[-8000:]}{finished.stderr[-2000:]}"
 
 
 def hello(folder: Path) -> None:
     """Write the scenario of the first steps into a project."""
     for file, _, block in steps(page("getting-started.md")):
-        if file:
+        if file.startswith("scenarios/"):
             (folder / file).parent.mkdir(parents=True, exist_ok=True)
             (folder / file).write_text(block)
 
@@ -67,12 +67,35 @@ def test_the_first_steps_lead_somewhere(tmp_path: Path) -> None:
     assert (tmp_path / "baseline.json").is_file()
 
 
-def test_the_scenario_of_the_first_steps_is_really_judged(tmp_path: Path) -> None:
+def test_what_the_first_steps_break_fails_as_they_say(tmp_path: Path) -> None:
     hello(tmp_path)
+    text = page("getting-started.md")
+    right, wrong = re.findall(r"make `(.+?)` a `(.+?)`", text)[0]
     plan = tmp_path / "scenarios/hello/reference_plan.json"
-    plan.write_text(plan.read_text().replace('"content": "hello"', '"content": "bye"'))
-    with pytest.raises(AssertionError, match="3 failed"):
+    assert plan.read_text().count(right) == 1
+    plan.write_text(plan.read_text().replace(right, wrong))
+    with pytest.raises(AssertionError, match="3 failed") as failed:
         run(tmp_path, "pytest --execgo-matrix")
+    (shown,) = (block for _, language, block in steps(text) if language == "text" and "run again" in block)
+    for line in shown.splitlines():
+        assert line == "…" or line in str(failed.value)
+
+
+def test_the_first_steps_use_the_environment_that_they_make(tmp_path: Path) -> None:
+    install, *_ = (block for _, language, block in steps(page("getting-started.md")) if language == "text")
+    lines = install.splitlines()
+    assert lines[:2] == ["python3 -m venv .venv", ". .venv/bin/activate"]
+    script = f"set -e\n{lines[1]}\ncommand -v python"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", ".venv"], cwd=tmp_path, check=True, timeout=60)
+    found = subprocess.run(["sh", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60)
+    assert Path(found.stdout.strip()) == tmp_path / ".venv/bin/python"
+
+
+def test_the_pipelines_say_what_they_install() -> None:
+    text = page("ci.md")
+    assert "pip install -r requirements.txt" in text
+    version = re.findall(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.M)[0]
+    assert f"pytest_execgo-{version}-py3-none-any.whl" in text
 
 
 def commands_of(pipeline: Any) -> list[str]:

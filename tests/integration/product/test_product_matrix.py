@@ -57,7 +57,9 @@ def test_the_command_line_explains_mistakes(command_line: Any) -> None:
     for arguments, said in (
         (["run", "--scenario", "codegen"], "unknown scenario 'codegen'"),
         (["run", "--scenario", "codegen_exec"], "`run` takes one"),
-        (["runn"], "unknown command 'runn'"),
+        (["bench"], "error: unknown command 'bench'\n  hint: did you mean 'benchmark'?"),
+        (["benchmark", "--repeat", "0"], "error: --repeat: '0' can't be used"),
+        (["benchmark", "--base-image", "own:1"], "--base-image does not go with backend 'embedded'"),
         (["benchmark", "--backend", "native"], "needs the kernel's binary"),
         (["benchmark", "--out", "/dev/null/runs"], "can't write to /dev/null/runs"),
     ):
@@ -65,6 +67,7 @@ def test_the_command_line_explains_mistakes(command_line: Any) -> None:
         assert finished.returncode == 2
         assert said in finished.stderr
         assert "Traceback" not in finished.stderr
+        assert "usage:" not in finished.stderr, "the error is what is to be seen"
 
 
 def test_one_bad_scenario_is_told_before_anything_runs(tmp_path: Path, command_line: Any) -> None:

@@ -169,10 +169,28 @@ def test_a_recording_that_is_broken_or_somebody_elses_is_the_users_mistake(docum
 
 
 def test_an_adapter_that_only_replays_refuses_to_plan_with_what_works(context: PlanContext) -> None:
-    with pytest.raises(Unsupported, match="live planning with mine") as refused:
+    with pytest.raises(Unsupported, match="the adapter of mine only replays") as refused:
         ReplayAdapter("mine", "mine", "mine", lambda raw: None).live(context, Planning("http://127.0.0.1:9/v1", 1, Pool()))
     assert refused.value.code == "live_unsupported"
     assert "--execgo-mode replay" in refused.value.hint
+
+
+@pytest.mark.parametrize("version", ["9.8.7", None])
+def test_an_adapter_that_only_replays_needs_nothing_installed(version: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lookup(name: str) -> str:
+        if version is None:
+            raise metadata.PackageNotFoundError(name)
+        return version
+
+    monkeypatch.setattr(metadata, "version", lookup)
+    able = ReplayAdapter("mine", "mine", "mine", lambda raw: None).capabilities()
+    assert (able.modes, able.native_version, able.install_hint) == (("replay",), version, "")
+
+
+def test_a_document_that_unwrapping_gives_back_as_it_came_is_no_recording(document: dict[str, Any], context: PlanContext) -> None:
+    adapter = ReplayAdapter("langgraph", "langgraph", "langgraph", lambda raw: raw.get("result", raw))
+    assert adapter.replay(context, document).trace["source"] == "reference_plan"
+    assert adapter.replay(context, {"result": document}).trace["source"] == "recording"
 
 
 @dataclass

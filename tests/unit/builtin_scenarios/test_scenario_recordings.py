@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +15,7 @@ from pytest_execgo.core.errors import UsageError
 from pytest_execgo.plan.planning import PlannerOutput, Recording
 from pytest_execgo.scenarios.loader import load_scenario
 from pytest_execgo.scenarios.model import Scenario
-from pytest_execgo.scenarios.recordings import planning_digest, recording_of, write_recording
+from pytest_execgo.scenarios.recordings import plan_source, planning_digest, recording_of, write_recording
 
 
 @pytest.fixture
@@ -42,6 +44,25 @@ def test_what_was_kept_is_found_for_its_framework_alone(scenario: Scenario) -> N
     assert file == scenario.folder / "recordings" / "crewai.json"
     assert recording_of(scenario, "crewai") == recording(scenario).model_dump(mode="json")
     assert recording_of(scenario, "langgraph") is None
+
+
+@pytest.mark.parametrize("wrap", [lambda plan: plan, lambda plan: {"result": plan}])
+def test_a_plan_is_no_recording_and_where_it_belongs_is_said(scenario: Scenario, wrap: Callable[[Any], Any]) -> None:
+    file = write_recording(scenario, recording(scenario))
+    file.write_text(json.dumps(wrap({"plan_id": "p", "scenario_id": "vuln_scan", "stages": []})))
+    with pytest.raises(
+        UsageError, match=r"crewai\.json: this is no recording of a live planning: it lacks .*scenario_digest"
+    ) as refused:
+        recording_of(scenario, "crewai")
+    assert refused.value.code == "no_recording"
+    assert str(scenario.folder / "reference_plan.json") in refused.value.hint
+
+
+def test_where_a_plan_would_come_from(scenario: Scenario) -> None:
+    assert plan_source(scenario, "crewai", "replay") == "reference"
+    write_recording(scenario, recording(scenario))
+    found = [plan_source(scenario, name, "replay") for name in ("crewai", "langgraph")]
+    assert [*found, plan_source(scenario, "crewai", "live")] == ["recording", "reference", "live"]
 
 
 def test_a_recording_that_answers_another_question_is_refused(scenario: Scenario) -> None:

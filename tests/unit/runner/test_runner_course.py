@@ -217,6 +217,7 @@ def test_a_run_that_was_cut_short_goes_on_and_repeats_nothing(world: World, monk
     assert before == ["one:first:1", "two:second:1"]
     result = run_cell(CELL, world.parts(), left)
     assert (result.outcome, result.resumed, result.run_id) == ("passed", 1, left.path.name)
+    assert result.plan_source == "reference", "an earlier life obtained it"
     assert submitted_ids(world) == before, "the stage that was on its way is taken up where it is"
     assert [stage.stage_id for stage in world.records[-1].stages] == ["one", "two"]
     assert left.state is not None

@@ -6,11 +6,13 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_execgo.adapters.langgraph import adapter as langgraph
+from pytest_execgo.adapters.replay import ReplayAdapter
 from pytest_execgo.plan.adapter import PlannedRun, Planning
 from pytest_execgo.plan.cell import Cell
 from pytest_execgo.plan.chaos import ChaosProfile
@@ -79,7 +81,7 @@ def trace_of(world: World, result: Any) -> dict[str, Any]:
 
 def test_a_live_planning_says_what_it_cost_and_who_planned(world: World, live: Live) -> None:
     result = run(world)
-    assert result.outcome == "passed"
+    assert (result.outcome, result.plan_source) == ("passed", "live")
     (record,) = world.records
     assert (record.prompt_tokens, record.completion_tokens, record.cost, record.model_ms) == (10, 5, 0.25, 2.0)
     assert record.planning_ms is not None
@@ -105,7 +107,7 @@ def test_what_was_planned_can_be_kept_and_belongs_to_its_question(world: World, 
 def test_why_there_is_no_plan_is_said_with_what_was_exchanged(world: World, live: Live, layer: Layer, outcome: str) -> None:
     live.error = PlanningFailed("planner_refused", "the model refused", layer=layer)
     result = run(world)
-    assert result.outcome == outcome
+    assert (result.outcome, result.plan_source) == (outcome, None)
     assert result.attribution is not None
     assert (result.attribution.layer, result.attribution.code) == (layer, "planner_refused")
     trace = trace_of(world, result)
@@ -141,10 +143,10 @@ def test_what_is_wrong_with_a_reference_plan_is_said_with_its_file(world: World)
     assert reason.startswith(f"{world.root}/demo/plan.json: $.surprise: unknown field 'surprise'; ")
 
 
-def test_what_is_wrong_with_a_recording_is_said_with_its_file(world: World) -> None:
+def record(world: World, plan: Any) -> Path:
+    """Leave the world's scenario a recording of a plan."""
     scenario = world.scenario()
-    raw = {"plan": "no plan at all"}
-    output = PlannerOutput(framework="langgraph", framework_version="1.2", raw=raw)
+    output = PlannerOutput(framework="langgraph", framework_version="1.2", raw={"plan": plan})
     recording = Recording(
         scenario_id="demo",
         scenario_digest=planning_digest(scenario),
@@ -155,7 +157,22 @@ def test_what_is_wrong_with_a_recording_is_said_with_its_file(world: World) -> N
         recorded_at="now",
         output=output,
     )
-    file = write_recording(scenario, recording)
+    return write_recording(scenario, recording)
+
+
+def test_where_a_plan_came_from_is_said_whatever_the_adapter_takes_it_for(world: World) -> None:
+    world.adapter = ReplayAdapter("langgraph", "langgraph", "langgraph", lambda raw: dict(raw.get("plan", raw)))
+    cell = Cell("demo", "langgraph", "replay", "none")
+    planned = run_cell(cell, world.parts())
+    assert (planned.plan_source, trace_of(world, planned)["source"]) == ("reference", "reference_plan")
+    record(world, world.plan)
+    again = run_cell(cell, world.parts())
+    assert (again.plan_source, trace_of(world, again)["source"]) == ("recording", "recording")
+    assert [event.source for event in world.listener.events("plan_obtained")] == ["reference_plan", "recording"]
+
+
+def test_what_is_wrong_with_a_recording_is_said_with_its_file(world: World) -> None:
+    file = record(world, "no plan at all")
     world.adapter = langgraph
     result = world.run(rejected=True)
     assert result.attribution is not None

@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -156,7 +157,7 @@ def test_the_line_is_the_verifiers_even_when_a_library_raised(make_scenario: Mak
         judge(verifier, CONTEXT)
 
 
-@pytest.mark.parametrize(("value", "found"), [("None", "null"), ("True", "true"), ("{'passed': True}", "an object with 1 field")])
+@pytest.mark.parametrize(("value", "found"), [("None", "None"), ("True", "true"), ("{'passed': True}", "an object with 1 field")])
 def test_only_a_verdict_is_a_verdict(make_scenario: Make, value: str, found: str) -> None:
     file = make_scenario()
     verifier = loaded(file, f"\n\ndef verify(context):\n    return {value}\n")
@@ -164,6 +165,25 @@ def test_only_a_verdict_is_a_verdict(make_scenario: Make, value: str, found: str
         judge(verifier, CONTEXT)
     assert caught.value.code == "verifier_bad_result"
     assert caught.value.message == f"{file.parent}/verifier.py:3: the verifier returned {found}"
+    assert "`return Verdict.of([])`" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("path", "hint"),
+    [
+        ("context.workspace / 'out/a.txt'", "the plan may not have made out/a.txt: the verifier has to look whether it is there"),
+        ("str(context.workspace / 'a.txt')", "the plan may not have made a.txt"),
+        ("context.scenario_dir / 'a.txt'", "the verifier is broken, not the plan"),
+        ("'a.txt'", "the verifier is broken, not the plan"),
+    ],
+)
+def test_a_file_that_the_plan_may_not_have_made_is_told_apart(make_scenario: Make, tmp_path: Path, path: str, hint: str) -> None:
+    verifier = loaded(make_scenario(), f"def verify(context):\n    open({path}).read()\n")
+    folders = {"workspace": tmp_path / "workspace", "scenario_dir": tmp_path / "scenario"}
+    with pytest.raises(ExecGoError) as caught:
+        judge(verifier, cast(VerifierContext, SimpleNamespace(**folders)))
+    assert caught.value.code == "verifier_raised"
+    assert caught.value.hint.startswith(hint)
 
 
 def test_a_coroutine_is_closed_and_refused() -> None:

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_execgo.adapters.catalogue import load_adapters
+from pytest_execgo.adapters.replay import ReplayAdapter
 from pytest_execgo.chaos.network.legs import LEGS
 from pytest_execgo.core.errors import UsageError
 from pytest_execgo.harness.containers import ContainerStack
@@ -241,6 +242,8 @@ def test_a_framework_that_can_not_plan_live_says_what_to_do() -> None:
     assert reason(AdapterOf(("replay", "live"))) is None
     assert str(reason(AdapterOf(("replay",), None))).endswith("it can't plan live: pip install it")
     assert str(reason(AdapterOf(("replay",)))).endswith("use --execgo-mode replay")
+    only = ReplayAdapter("crewai", "no-such-package", "crewai", lambda raw: None)
+    assert reason(only) == "the adapter of crewai only replays; use --execgo-mode replay"
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -300,4 +303,8 @@ def test_a_matrix_is_described_line_by_line_with_a_count() -> None:
     assert lines[0].split() == [CELL.cell_id, "codegen:crewai:replay:none:0", "runs"]
     assert lines[1].split(maxsplit=2) == [other.cell_id, "codegen:crewai:replay:none:1", "excluded: no chaos here"]
     assert lines[2] == "2 cells: 1 would run, 1 excluded"
+    planned = [PlannedCell(CELL, source=source) for source in ("reference", "recording", "live")]
+    planned.append(PlannedCell(CELL, "no chaos here", "reference"))
+    ends = [line.split(selector(CELL))[1].strip() for line in describe(planned)[:-1]]
+    assert ends == ["runs  (reference plan)", "runs", "runs", "excluded: no chaos here"]
     assert describe([]) == ["0 cells: 0 would run, 0 excluded"]
