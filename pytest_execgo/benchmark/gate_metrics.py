@@ -24,7 +24,7 @@ STATISTICS: dict[str, Callable[[Sequence[float]], float]] = {
     "mean": fmean,
 }
 """What a figure of runs can be asked for, each computed from its values in ascending order."""
-COMPARED = ("regression", "improvement")
+COMPARED = ("regression", "improvement", "missing")
 """The metrics that need a baseline."""
 _PASS_HAT = re.compile(r"pass_hat_([1-9][0-9]{0,4})")
 _REASON = 160  # characters
@@ -88,7 +88,7 @@ def _pass_rate(summary: BenchmarkSummary) -> Measured:
 
 def _infra_error_rate(summary: BenchmarkSummary) -> Measured:
     value = _statistics(summary).infra_error_rate
-    return Measured(value, _NOTHING_RAN, partial(_ended, summary, "error", "inconclusive"))
+    return Measured(value, _NOTHING_RAN, partial(_broken, summary))
 
 
 def _flake_rate(summary: BenchmarkSummary) -> Measured:
@@ -146,6 +146,15 @@ def _compared(kind: str, summary: BenchmarkSummary) -> Measured:
     return Measured(float(len(changes)), high=lambda: lines)
 
 
+def _missing(summary: BenchmarkSummary) -> Measured:
+    """Count the cells of the baseline that this sweep has no run of; skipped ones have a metric of their own."""
+    if summary.comparison is None:
+        return Measured(None, "there is no baseline")
+    gone = [change.before for change in summary.comparison.changes if change.kind == "removed" and change.before is not None]
+    lines = [Decider(f"{_name(cell)}: {cell.outcome} in the baseline, not run this time") for cell in gone]
+    return Measured(float(len(gone)), high=lambda: lines)
+
+
 def _figure(figure: str, statistic: str, summary: BenchmarkSummary) -> Measured:
     """Measure a figure of runs. How long one took that broke off tells nothing; its other figures count."""
     timed = figure.endswith("_ms") or figure == "overhead"
@@ -171,6 +180,7 @@ SWEEP_METRICS: dict[str, Callable[[BenchmarkSummary], Measured]] = {
     "violations": _violations,
     "regression": partial(_compared, "regression"),
     "improvement": partial(_compared, "improvement"),
+    "missing": _missing,
 }
 """The metrics of a whole sweep by their names, beside `pass_hat_<k>`."""
 
@@ -179,13 +189,21 @@ def _statistics(summary: BenchmarkSummary) -> SweepStatistics:
     return summary.statistics or sweep_statistics(summary.groups, summary.runs)
 
 
+def _broken(summary: BenchmarkSummary) -> list[Decider]:
+    return _lines(run for run in summary.runs if run.outcome in ("error", "inconclusive") and not run.interrupted)
+
+
 def _not_passed(summary: BenchmarkSummary) -> list[Decider]:
     return _ended(summary, "failed", "error", "inconclusive")
 
 
 def _ended(summary: BenchmarkSummary, *outcomes: Outcome) -> list[Decider]:
-    runs = sorted((run for run in summary.runs if run.outcome in outcomes), key=lambda run: _WORST.index(run.outcome))
-    return [Decider(f"{run.cell}: {run.outcome}{_why(outcome_of(run))}") for run in runs]
+    return _lines(run for run in summary.runs if run.outcome in outcomes)
+
+
+def _lines(runs: Iterable[BenchmarkResult]) -> list[Decider]:
+    ranked = sorted(runs, key=lambda run: _WORST.index(run.outcome))
+    return [Decider(f"{run.cell}: {run.outcome}{_why(outcome_of(run))}") for run in ranked]
 
 
 def _groups(groups: Iterable[GroupSummary], form: str = "{0.passed} of {1} passed") -> list[Decider]:

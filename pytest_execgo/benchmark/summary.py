@@ -58,12 +58,14 @@ def summarise(
 def _group(members: Sequence[BenchmarkResult]) -> GroupSummary:
     """Summarise repetitions of one cell.
 
-    Infrastructure errors and inconclusive runs count against the pass rate; skipped ones did not run. Times are medians of
+    Infrastructure errors and inconclusive runs count against the pass rate; skipped ones did not run. One that the user broke
+    off is inconclusive, but says nothing of the cell, so that it makes none flaky. Times are medians of
     the runs that reached a verdict: how long a run took that broke off says nothing about the cell.
     """
     counts = Counter(result.outcome for result in members)
     ran = len(members) - counts["skipped"]
     judged = [result for result in members if concluded(result)]
+    ends = [result.outcome for result in members if result.outcome != "skipped" and not result.interrupted]
     first = members[0]
     return GroupSummary(
         scenario_id=first.scenario_id,
@@ -86,7 +88,7 @@ def _group(members: Sequence[BenchmarkResult]) -> GroupSummary:
         violations=sum(len(result.history.violations) for result in members if result.history is not None),
         pass_interval=wilson(counts["passed"], ran) if ran else None,
         pass_hat_k={k: pass_hat(counts["passed"], ran, k) for k in range(1, min(ran // 2, MOST_K) + 1)},
-        flaky=len(counts.keys() - {"skipped"}) > 1 if ran > 1 else None,
+        flaky=len(set(ends)) > 1 if len(ends) > 1 else None,
         recovery_ms=quantiles(figures(members, lambda metrics: metrics.recovery_time_ms)),
     )
 

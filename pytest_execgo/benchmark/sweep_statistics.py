@@ -18,7 +18,7 @@ def sweep_statistics(groups: Sequence[GroupSummary], runs: Sequence[BenchmarkRes
     """Compute a sweep's statistics from its groups and its runs, in time linear in them; skipped runs did not run."""
     ran = sum(map(ran_of, groups))
     passed = sum(group.passed for group in groups)
-    broken = sum(group.errors + group.inconclusive for group in groups)
+    broken = sum(group.errors + group.inconclusive for group in groups) - sum(run.interrupted for run in runs)
     by_scenario = {k: pass_hat_by_scenario(groups, k) for k in range(1, min(most_k(groups), MOST_K) + 1)}
     intervals = {k: bootstrap(list(rates.values())) for k, rates in by_scenario.items()}
     repeated = [group.flaky for group in groups if group.flaky is not None]

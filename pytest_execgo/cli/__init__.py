@@ -48,7 +48,7 @@ def _run(argv: Sequence[str]) -> int:
         return 0 if argv else 2
     name, *rest = argv
     if name not in COMMANDS:
-        print(f"error: {UsageError.unknown('command', name, COMMANDS)}\n\n{usage()}", file=sys.stderr)
+        print(f"error: {UsageError.unknown('command', name, COMMANDS)}", file=sys.stderr)
         return 2
     command: Callable[[list[str]], int] = import_module(f"pytest_execgo.cli.{name}").main
     try:

@@ -38,7 +38,8 @@ def parse(prog: str, description: str, argv: list[str], **defaults: str) -> Sett
             action = "append" if option.kind == "list" else "store"
             parser.add_argument(f"--{option.name}", dest=option.name, action=action, metavar=option.metavar, help=option.help)
     given = vars(parser.parse_args(argv))
-    return Settings.parse(effective(given, defaults), Path.cwd(), backend_named=asked_for("backend", given))
+    named, based = asked_for("backend", given), given["base-image"] is not None
+    return Settings.parse(effective(given, defaults), Path.cwd(), backend_named=named, base_image_given=based)
 
 
 def run_all(sweep: Sweep) -> tuple[list[BenchmarkResult], int]:

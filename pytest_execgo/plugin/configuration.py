@@ -29,7 +29,8 @@ def settings_of(config: pytest.Config) -> Settings:
     ini = {option.name: str(config.getini(option.dest)) for option in OPTIONS if option.in_ini}
     try:
         _check_separate_paths(config)
-        return Settings.parse(effective(given, ini), project_root(config), backend_named=asked_for("backend", given))
+        named, based = asked_for("backend", given), given["base-image"] is not None
+        return Settings.parse(effective(given, ini), project_root(config), backend_named=named, base_image_given=based)
     except UsageError as error:
         raise pytest.UsageError(str(error)) from error
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -28,6 +29,7 @@ class Door:
         self._config = config
         self._session: ExecGoSession | None = None
         self.opened_ns = time.time_ns()
+        self.matrix = False
         self._sweep_id: str | None = getattr(config, "workerinput", {}).get("execgo_sweep_id")
 
     @property
@@ -67,11 +69,33 @@ class Door:
         if self._session is None and any(name.startswith("execgo.") for name, _ in report.user_properties):
             self.session.recorder.take(report)
 
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Say what is missing when scenarios were named, but nobody asked for the matrix: nothing of them was collected."""
+        if not self.matrix and self._config.args_source is pytest.Config.ArgsSource.ARGS:
+            here = self._config.invocation_params.dir
+            named = [arg for arg in self._config.args if _holds_scenarios(here / arg.partition("::")[0])]
+            if named:
+                said = f"execgo: {named[0]} holds scenarios, which are collected with --execgo-matrix alone"
+                terminalreporter.write_line(said, yellow=True)
+
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
         """Give each xdist worker the sweep's identity, and say who reports it."""
         node.workerinput["execgo_sweep_id"] = self.sweep_id
         node.workerinput["execgo_controller"] = os.getpid()
+
+
+def _holds_scenarios(place: Path) -> bool:
+    """Tell whether a path is a scenario's file or folder, or a `scenarios` folder. Of other folders, only the names are read."""
+    if not place.is_dir():
+        found = [place] if place.stem == "scenario" else []
+    else:
+        found = [*place.glob("scenario.*"), *(place.glob("*/scenario.*") if place.name == "scenarios" else ())]
+    if not found:
+        return False
+    from pytest_execgo.scenarios.catalogue import FILE_NAMES
+
+    return any(file.name in FILE_NAMES for file in found)
 
 
 DOOR: pytest.StashKey[Door] = pytest.StashKey()
@@ -115,6 +139,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[DOOR] = Door(config)
     config.pluginmanager.register(config.stash[DOOR], "execgo-door")
     if config.getini("execgo_matrix") or any(_asked_for(config, name) for name in ("matrix", "dry-run")):
+        config.stash[DOOR].matrix = True
         session_of(config).enter_matrix()
     elif any(_asked_for(config, name) for name in ("gate", "baseline")):
         session_of(config)  # what can't be used is told before anything is collected

@@ -158,7 +158,8 @@ class ExecGoSession:
         own = not isinstance(item.parent, ScenarioModule)
         rerun = shlex.join(["pytest", item.nodeid]) if own else rerun_command(result, self.settings) if result else ""
         if isinstance(error, VerificationFailed | ExecGoError):
-            report.longrepr = texts.explain(result, rerun) if result is not None else str(error)
+            verbosity = self.config.get_verbosity()
+            report.longrepr = texts.explain(result, rerun, verbosity) if result is not None else str(error)
         elif error is not None and report.failed and result is not None:
             report.sections.append(("execgo", f"artifacts    {result.artifacts.run_dir}\nrun again    {rerun}"))
         amend(report, item, ran=result is not None)

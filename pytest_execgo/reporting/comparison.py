@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pytest_execgo.plan.statistics import CellChange, CellOutcome, Comparison, ComparisonTest
 from pytest_execgo.reporting.text import counted, one_line, share
 
-_MOST_CELLS = 20
+_MOST_CELLS = 8
 _REASON = 200  # characters
 MOVED = ("regression", "other", "improvement")
 """The kinds of change of cells that both sweeps ran."""

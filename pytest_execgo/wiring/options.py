@@ -95,7 +95,8 @@ def _value(option: Option, given: object, ini: Mapping[str, str], variables: Map
     if isinstance(given, list):
         if given and not any(text.strip(", ") for text in given) and not option.default:
             # most often a variable that is not set: what it was to demand must not be dropped in silence
-            raise UsageError("bad_value", f"{option.name}: an empty text can't be used", "give a value, or leave the option out")
+            said = f"--execgo-{option.name}: an empty text can't be used"
+            raise UsageError("bad_value", said, "give a value, or leave the option out")
         given = ",".join(given)
     if given is True:
         return "true"

@@ -112,7 +112,7 @@ def stored_result(path: Path) -> BenchmarkResult | None:
 
 def was_interrupted(result: BenchmarkResult) -> bool:
     """Tell whether a result only says that its run was broken off, by Ctrl-C for example."""
-    return result.outcome == "inconclusive" and (result.error or "").startswith("interrupted")
+    return result.interrupted
 
 
 def settled(result: BenchmarkResult) -> bool:

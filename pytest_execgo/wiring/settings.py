@@ -15,6 +15,7 @@ from pytest_execgo.wiring.baselines import parse_baseline
 from pytest_execgo.wiring.collector import collector
 
 BACKENDS = ("embedded", "containers", "native", "external")
+_ENGINES = ("docker", "podman", "container", "testcontainers")
 MODES: tuple[str, ...] = get_args(Mode)
 MOST_REPETITIONS = 10_000
 _MOST_TOKENS, _LONGEST_ANSWER_S = 10_000_000, 3600
@@ -69,11 +70,16 @@ class Settings:
         return self.root / "var/runs"
 
     @classmethod
-    def parse(cls, values: Mapping[str, str], root: Path, *, backend_named: bool = False) -> Settings:
-        """Check option values (see `options.effective`); `UsageError` names the option, the value and what is allowed."""
+    def parse(
+        cls, values: Mapping[str, str], root: Path, *, backend_named: bool = False, base_image_given: bool = False
+    ) -> Settings:
+        """Check option values (see `options.effective`); `UsageError` names the option, the value and what is allowed.
+
+        `base_image_given` tells that the command line named the base image: only then it must go with the backend.
+        """
         backend = values["backend"] or "embedded"
         if backend not in BACKENDS:
-            raise UsageError.unknown("backend", backend, BACKENDS)
+            raise _unknown_backend(backend)
         baseline = parse_baseline(_names(values["baseline"]), root)
         settings = cls(
             root=root,
@@ -110,6 +116,8 @@ class Settings:
             junit_properties=_flag("junit-properties", values["junit-properties"]),
         )
         settings._check_backend()
+        if base_image_given:
+            settings._check_image("base-image", settings.base_image)
         settings._check_gates()
         return settings
 
@@ -130,10 +138,8 @@ class Settings:
             raise UsageError(
                 "option_conflict", f"--execgo-bin does not go with backend {self.backend!r}", "add --execgo-backend native"
             )
-        for option, image in (("image", self.image), ("runtime-image", self.runtime_image)):
-            if image is not None and self.backend != "containers":
-                said = f"--execgo-{option} does not go with backend {self.backend!r}"
-                raise UsageError("option_conflict", said, "add --execgo-backend containers")
+        self._check_image("image", self.image)
+        self._check_image("runtime-image", self.runtime_image)
         if self.token is not None and self.backend != "external":
             said = f"a token does not go with backend {self.backend!r}"
             raise UsageError("option_conflict", said, "add --execgo-backend external")
@@ -141,6 +147,19 @@ class Settings:
             raise UsageError(
                 "option_conflict", f"service URLs do not go with backend {self.backend!r}", "add --execgo-backend external"
             )
+
+    def _check_image(self, option: str, image: str | None) -> None:
+        if image is not None and self.backend != "containers":
+            said = f"--execgo-{option} does not go with backend {self.backend!r}"
+            raise UsageError("option_conflict", said, "add --execgo-backend containers")
+
+
+def _unknown_backend(name: str) -> UsageError:
+    """Offer the nearest backend; what people call an engine by is no name of ours, nor near to one."""
+    error = UsageError.unknown("backend", name, BACKENDS)
+    if name.lower() not in _ENGINES:
+        return error
+    return UsageError(error.code, error.message, f"did you mean 'containers'? allowed: {', '.join(sorted(BACKENDS))}")
 
 
 def _model(values: Mapping[str, str]) -> ModelChoice:
@@ -158,7 +177,7 @@ def _temperature(text: str) -> float:
     except ValueError:
         value = -1.0
     if not 0 <= value <= 2:
-        raise UsageError("bad_value", f"temperature: {text!r} can't be used", "give a number from 0 to 2")
+        raise UsageError("bad_value", f"--execgo-temperature: {text!r} can't be used", "give a number from 0 to 2")
     return value
 
 
@@ -168,7 +187,7 @@ def _names(text: str) -> tuple[str, ...]:
 
 def _folder(name: str, text: str) -> str:
     if not text.strip():
-        raise UsageError("bad_value", f"{name}: an empty path can't be used", "give a folder, or leave the option out")
+        raise UsageError("bad_value", f"--execgo-{name}: an empty path can't be used", "give a folder, or leave the option out")
     return text
 
 
@@ -177,7 +196,7 @@ def _flag(name: str, text: str) -> bool:
         return True
     if text.lower() in _FALSE:
         return False
-    raise UsageError("bad_value", f"{name}: {text!r} is neither true nor false", "use true or false")
+    raise UsageError("bad_value", f"--execgo-{name}: {text!r} is neither true nor false", "use true or false")
 
 
 def _number(name: str, text: str, least: int, most: int) -> int:
@@ -186,5 +205,5 @@ def _number(name: str, text: str, least: int, most: int) -> int:
     except ValueError:
         value = least - 1
     if not least <= value <= most:
-        raise UsageError("bad_value", f"{name}: {text!r} can't be used", f"give a whole number from {least} to {most}")
+        raise UsageError("bad_value", f"--execgo-{name}: {text!r} can't be used", f"give a whole number from {least} to {most}")
     return value

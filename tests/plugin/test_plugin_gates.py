@@ -192,6 +192,8 @@ def test_an_interrupted_sweep_passes_no_gate(project: Any) -> None:
     assert process.returncode == pytest.ExitCode.INTERRUPTED
     assert "gate FAIL  complete" in said
     assert gates(project)["complete"] is False
+    assert (project.summary()["totals"]["inconclusive"], project.summary()["statistics"]["infra_error_rate"]) == (1, 0)
+    assert "infrastructure errors" not in said
 
 
 def test_the_controller_gates_what_its_workers_ran(project: Any) -> None:
@@ -204,6 +206,22 @@ def test_the_controller_gates_what_its_workers_ran(project: Any) -> None:
     worse.assert_outcomes(passed=3, failed=1)
     assert gates(project) == {"regression<=0": False, "cells>=5": False}
     assert worse.stdout.str().count("gate FAIL  regression<=0") == 1
+
+
+def test_a_cell_of_the_baseline_that_is_not_run_is_missing(project: Any) -> None:
+    project.scenario("zz")
+    project.run("--execgo-baseline=save=base.json").assert_outcomes(passed=2)
+    compared = ("--execgo-baseline=compare=base.json", "--execgo-gate=regression<=0,missing<=0")
+    assert project.run(*compared).ret == pytest.ExitCode.OK
+    part = project.run(*compared, "-k", "hello")
+    assert part.ret == pytest.ExitCode.TESTS_FAILED
+    assert gates(project) == {"regression<=0": True, "missing<=0": False}
+    part.stdout.fnmatch_lines(
+        ["gate FAIL  missing<=0  (1)", "    zz[[]langgraph-replay-none-0[]]: passed in the baseline, not run*"]
+    )
+    refused = project.run("--execgo-gate=missing<=0")
+    assert refused.ret == pytest.ExitCode.USAGE_ERROR
+    refused.stderr.fnmatch_lines(["ERROR: gate 'missing<=0' needs a baseline to compare with"])
 
 
 def test_a_worker_that_died_passes_no_gate(project: Any) -> None:

@@ -44,7 +44,7 @@ def test_the_same_gate_twice_is_one() -> None:
 def test_every_metric_can_be_gated(metric: str) -> None:
     (condition,) = parse_gates([f"{metric}>=1"])
     assert condition.metric == metric
-    assert condition.needs_baseline == (metric in ("regression", "improvement"))
+    assert condition.needs_baseline == (metric in ("regression", "improvement", "missing"))
 
 
 @pytest.mark.parametrize(
@@ -247,6 +247,34 @@ def test_a_baseline_without_a_common_cell_shows_no_absence_of_regressions(make_r
     summary = make_sweep([make_run("b")])
     summary = summary.model_copy(update={"comparison": compare(baseline_of(make_sweep([make_run("a")])), summary)})
     assert judged("regression<=0", summary).because == ["no cell ran both in the baseline and now"]
+
+
+def test_cells_of_the_baseline_that_were_not_run_are_missing_and_skipped_ones_are_not(make_run: Make, make_sweep: Make) -> None:
+    before = [make_run("a"), make_run("b"), make_run("c", 0, "failed"), make_run("d", 0, "skipped")]
+    before += [make_run("z", repetition) for repetition in range(9)]
+    summary = make_sweep([make_run("a", 0, "skipped"), make_run("b"), make_run("new")])
+    assert judged("missing<=0", summary).because == ["there is no baseline"]
+    summary = summary.model_copy(update={"comparison": compare(baseline_of(make_sweep(before)), summary)})
+    result = judged("missing<=0", summary)
+    assert (result.passed, result.value, len(result.because)) == (False, 10, 9)
+    assert result.because[0] == "c[langgraph-replay-none-0]: failed in the baseline, not run this time"
+    assert judged("missing<=10", summary).passed
+    complete = make_sweep([make_run("a")])
+    complete = complete.model_copy(update={"comparison": compare(baseline_of(complete), complete)})
+    assert judged("missing<=0", complete) == GateResult(condition="missing<=0", passed=True, value=0.0)
+
+
+def test_a_sweep_of_none_of_the_baselines_cells_misses_them_all(make_run: Make, make_sweep: Make) -> None:
+    summary = make_sweep([make_run("b")])
+    summary = summary.model_copy(update={"comparison": compare(baseline_of(make_sweep([make_run("a")])), summary)})
+    assert judged("missing<=0", summary).value == 1
+
+
+def test_a_run_that_the_user_broke_off_is_no_infrastructure_error(make_run: Make, make_sweep: Make) -> None:
+    runs = [make_run("a", 0), make_run("a", 1), make_run("a", 2, "inconclusive", reason="interrupted: KeyboardInterrupt")]
+    assert judged("infra_error_rate<=0", make_sweep(runs)).passed
+    result = judged("infra_error_rate<=0", make_sweep([*runs, make_run("b", 0, "error", reason="the kernel died")]))
+    assert (result.value, result.because) == (0.25, ["b[langgraph-replay-none-0]: error: the kernel died"])
 
 
 def test_a_sweep_that_is_not_at_its_end_never_passes(mixed: BenchmarkSummary) -> None:

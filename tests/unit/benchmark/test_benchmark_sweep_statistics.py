@@ -76,6 +76,22 @@ def test_repetitions_that_disagree_are_flaky(ends: list[str], flaky: bool | None
     assert statistics(summary).flake_rate == (None if flaky is None else float(flaky))
 
 
+@pytest.mark.parametrize(
+    ("ends", "flaky"), [(["passed"], None), (["passed", "passed"], False), (["passed", "failed"], True), ([], None)]
+)
+def test_a_run_that_the_user_broke_off_is_neither_a_flake_nor_an_infrastructure_error(
+    ends: list[str], flaky: bool | None, make_run: Make, make_sweep: Make
+) -> None:
+    runs = [make_run("demo", index, end) for index, end in enumerate(ends)]
+    runs.append(make_run("demo", len(ends), "inconclusive", reason="interrupted: KeyboardInterrupt"))
+    summary = make_sweep(runs)
+    found = statistics(summary)
+    assert (summary.groups[0].flaky, summary.groups[0].inconclusive) == (flaky, 1)
+    assert found.flake_rate == (None if flaky is None else float(flaky))
+    assert found.infra_error_rate == 0
+    assert found.pass_rate == ends.count("passed") / (len(ends) + 1)
+
+
 def test_the_flake_rate_is_of_repeated_cells(make_run: Make, make_sweep: Make) -> None:
     runs = [make_run("once"), *(make_run(name, index) for name in ("a", "b", "c") for index in range(2))]
     runs += [make_run("flaky", 0), make_run("flaky", 1, "failed")]

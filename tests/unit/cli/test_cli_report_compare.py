@@ -64,6 +64,22 @@ def test_gates_decide_the_exit_code(sides: dict[str, dict[str, Path]], report: C
     assert "gate FAIL  regression<=0  (1)" in unmet.out
 
 
+def test_a_part_that_was_never_run_is_missing(copied: Callable[..., Any], report: Callable[..., Any], tmp_path: Path) -> None:
+    runs = copied("all")
+    own = load_summary(runs.path / "sweeps" / runs.sweep_id / "benchmark-summary.json")
+    baseline = baseline_of(own)
+    save_baseline(baseline, tmp_path / "all.json")
+    part = baseline.model_copy(update={"cells": [cell for cell in baseline.cells if cell.framework != "crewai"]})
+    save_baseline(part, tmp_path / "part.json")
+    gate = ("--gate", "regression<=0,missing<=0")
+    assert report("compare", tmp_path / "all.json", tmp_path / "all.json", *gate).code == 0
+    answer = report("compare", tmp_path / "all.json", tmp_path / "part.json", *gate)
+    assert answer.code == 1
+    assert "gate PASS  regression<=0" in answer.out
+    assert "gate FAIL  missing<=0  (2)" in answer.out
+    assert "relay[crewai-replay-none-0]: passed in the baseline, not run this time" in answer.out
+
+
 @pytest.mark.parametrize("form", ["folder", "baseline"])
 def test_violations_of_either_form_count(sides: dict[str, dict[str, Path]], report: Callable[..., Any], form: str) -> None:
     answer = report("compare", sides["before"]["folder"], sides["after"][form], "--gate", "violations<=0")

@@ -95,12 +95,12 @@ def test_a_bad_value_is_told_with_its_option_and_what_is_allowed(option: str, va
     with pytest.raises(UsageError) as refused:
         parse(**{option: value})
     assert refused.value.code == "bad_value"
-    assert refused.value.message.startswith(f"{option.replace('_', '-')}: {value!r} ")
+    assert refused.value.message.startswith(f"--execgo-{option.replace('_', '-')}: {value!r} ")
     assert right in refused.value.hint
 
 
 def test_an_empty_number_of_repetitions_is_a_bad_value_too() -> None:
-    with pytest.raises(UsageError, match="repeat: ''"):
+    with pytest.raises(UsageError, match="--execgo-repeat: ''"):
         parse(repeat="")
 
 
@@ -111,8 +111,21 @@ def test_an_unknown_backend_gets_the_nearest_one() -> None:
     assert all(name in refused.value.hint for name in BACKENDS)
 
 
-def test_a_base_image_is_the_machines_and_goes_with_any_backend() -> None:
-    assert parse(**{"base-image": "own/base:1"}).base_image == "own/base:1"
+@pytest.mark.parametrize("name", ["docker", "Podman", "container"])
+def test_the_name_of_an_engine_means_containers(name: str) -> None:
+    with pytest.raises(UsageError, match=f"unknown backend '{name}'") as refused:
+        parse(backend=name)
+    assert "did you mean 'containers'?" in refused.value.hint
+    assert all(name in refused.value.hint for name in BACKENDS)
+
+
+def test_a_base_image_is_the_machines_and_goes_with_any_backend_unless_the_command_line_names_it() -> None:
+    values = effective({}, {}, {"PYTEST_EXECGO_BASE_IMAGE": "own/base:1"})
+    assert Settings.parse(values, ROOT).base_image == "own/base:1"
+    assert Settings.parse(values | {"backend": "containers"}, ROOT, base_image_given=True).base_image == "own/base:1"
+    with pytest.raises(UsageError, match="--execgo-base-image does not go with backend 'embedded'") as refused:
+        Settings.parse(values, ROOT, base_image_given=True)
+    assert "--execgo-backend containers" in refused.value.hint
 
 
 @pytest.mark.parametrize("option", ["image", "runtime-image"])
@@ -172,7 +185,7 @@ def test_a_token_goes_with_external_alone() -> None:
 
 
 def test_an_empty_folder_is_no_folder() -> None:
-    with pytest.raises(UsageError, match="out: an empty path"):
+    with pytest.raises(UsageError, match="--execgo-out: an empty path"):
         parse(out=" ")
 
 
