@@ -31,6 +31,7 @@ def test_the_page_opens_from_disk_and_says_how_the_sweep_went(watched: Watched, 
     assert page.title() == f"Sweep {report.summary.sweep_id} · pytest-execgo"
     sections = page.locator("main section.card > h2").all_inner_texts()
     assert sections == [
+        "What did not pass, and why",
         "Gates",
         "Compared with the baseline",
         "Matrix",

@@ -15,6 +15,7 @@ from pytest_execgo.reporting.page.columns import Texts
 from pytest_execgo.reporting.page.folder import RunPlace
 from pytest_execgo.reporting.page.lanes import Lanes
 from pytest_execgo.reporting.page.logs import Logs
+from pytest_execgo.reporting.page.said import block, ends
 from pytest_execgo.reporting.proof import fault_fate
 from pytest_execgo.reporting.run_clock import RunClock
 from pytest_execgo.reporting.tally import reasons
@@ -36,7 +37,7 @@ class Depth:
     short: bool
 
 
-FULL = Depth(rows=600, log_lines=40, reasons=30, reason=2_000, short=False)
+FULL = Depth(rows=600, log_lines=40, reasons=30, reason=4_000, short=False)
 """What did not pass, and everything in sweeps of some hundred cells."""
 MEDIUM = Depth(rows=200, log_lines=12, reasons=8, reason=600, short=False)
 SHORT = Depth(rows=120, log_lines=0, reasons=4, reason=300, short=True)
@@ -47,12 +48,13 @@ LEAST = Depth(rows=24, log_lines=0, reasons=2, reason=200, short=True)
 def run_detail(
     run: BenchmarkResult, place: RunPlace, logs: Logs, depth: Depth, *, before: CellOutcome | None, rerun: str
 ) -> dict[str, Any]:
-    """Return one run's details; what does not apply is left out. Texts are single lines, and cut.
+    """Return one run's details; what does not apply is left out. Texts are cut, and single lines.
 
+    Reasons and errors keep their own lines.
     `before` is how the same cell ended in the baseline; `rerun` the command that runs the cell again.
     """
     texts = Texts()
-    lanes = Lanes(run.run_id, texts, depth.rows)
+    lanes = Lanes(run.run_id, texts, depth.rows, depth.reason)
     by: dict[str, list[dict[str, Any]]] = {"kernel": [], "sink": []}
     for row in place.history(short=depth.short):
         by.get(str(row.get("process")), []).append(row)
@@ -65,7 +67,7 @@ def run_detail(
         "began": run.started_at,
         "ended": run.finished_at,
         "backend": one_line(run.backend, _NAME),
-        "reasons": [own(reason, run, depth.reason) for reason in said[: depth.reasons]],
+        "reasons": [block(_bare(reason, run), depth.reason) for reason in said[: depth.reasons]],
         "more_reasons": max(len(said) - depth.reasons, 0),
         "attribution": _attribution(run, depth),
         "details": _details(run, depth),
@@ -79,6 +81,8 @@ def run_detail(
         "cut": lanes.cut,
         "before": _before(before, run),
         "resumed": run.resumed,
+        "sandbox": _sandbox(run),
+        "plan_source": run.plan_source,
         "versions": {one_line(name, _NAME): one_line(version, _NAME) for name, version in run.versions.items()},
         "files": place.files(),
         "log": _log(run, place, logs, depth.log_lines),
@@ -90,7 +94,11 @@ def run_detail(
 
 def own(text: str, run: BenchmarkResult, limit: int) -> str:
     """Return a text of a run as one line, without the run's id before the names of its tasks and effects."""
-    return one_line(text.replace(f"{run.run_id}:", "").replace(f"{run.run_id}-", ""), limit)
+    return ends(_bare(text, run), limit)
+
+
+def _bare(text: str, run: BenchmarkResult) -> str:
+    return text.replace(f"{run.run_id}:", "").replace(f"{run.run_id}-", "")
 
 
 def finite(value: float | None) -> float | None:
@@ -102,7 +110,7 @@ def _attribution(run: BenchmarkResult, depth: Depth) -> dict[str, Any] | None:
     found = run.attribution
     if found is None:
         return None
-    said = own(found.message, run, depth.reason)
+    said = block(_bare(found.message, run), depth.reason)
     evidence = found.evidence[:_VIOLATIONS]
     return {
         "layer": found.layer,
@@ -111,6 +119,13 @@ def _attribution(run: BenchmarkResult, depth: Depth) -> dict[str, Any] | None:
         "retryable": found.retryable,
         "evidence": evidence,
     }
+
+
+def _sandbox(run: BenchmarkResult) -> dict[str, Any] | None:
+    found = run.sandbox
+    if found is None:
+        return None
+    return {"requested": found.requested, "effective": found.effective, "reason": ends(found.reason or "", _LINE)}
 
 
 def _details(run: BenchmarkResult, depth: Depth) -> str:
@@ -151,7 +166,7 @@ def _before(before: CellOutcome | None, run: BenchmarkResult) -> dict[str, Any] 
         return None
     return {
         "outcome": before.outcome,
-        "reasons": [one_line(reason, _LINE) for reason in before.reasons[:3]],
+        "reasons": [ends(reason, _LINE) for reason in before.reasons[:3]],
         "wall": finite(before.wall_time_ms),
         "recovery": finite(before.recovery_time_ms),
         "violations": before.violations,

@@ -15,8 +15,9 @@ from pytest_execgo.plan.model import StandardPlan
 from pytest_execgo.plan.result import BenchmarkResult
 
 _NOTE = 240
-LINKED = (RESULT, SUMMARY, PLAN, TRACE, TIMELINE, HISTORY, SNAPSHOTS, RUN)
-"""Artifacts that a page links, in this order."""
+CHECKPOINTS, WORKSPACE = "checkpoints.sqlite", "workspace/"
+LINKED = (RESULT, SUMMARY, WORKSPACE, PLAN, TRACE, TIMELINE, HISTORY, SNAPSHOTS, CHECKPOINTS, RUN)
+"""Artifacts that a page links, in this order; a folder's name ends with `/`."""
 
 
 # Lines are chosen before anything is parsed: a large sweep has a million of them. A quote within a value is escaped, so
@@ -42,7 +43,7 @@ class RunPlace:
 
     def files(self) -> list[str]:
         """Return which artifacts are there."""
-        return [name for name in LINKED if name in self.names]
+        return [name for name in LINKED if name.rstrip("/") in self.names]
 
     def timeline(self, *, short: bool = False) -> list[dict[str, Any]]:
         """Return the rows of the timeline, of an unfinished one too; with `short`, without what is dull while all is well."""

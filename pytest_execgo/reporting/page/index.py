@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from pytest_execgo.core.errors import UsageError
 from pytest_execgo.core.jsonio import digest
-from pytest_execgo.plan.result import BenchmarkResult, BenchmarkSummary, GroupSummary, PlanComparison, PlanShape
+from pytest_execgo.plan.result import BenchmarkResult, BenchmarkSummary, GroupSummary, PlanShape
 from pytest_execgo.plan.statistics import CellChange, Comparison, GateResult
 from pytest_execgo.reporting.page.columns import Texts
 from pytest_execgo.reporting.page.detail import finite, own
@@ -30,7 +30,7 @@ def sweep_index(summary: BenchmarkSummary, places: Sequence[tuple[int, int, int]
     texts = Texts()
     axes = [_axis(summary, name) for name in AXES]
     numbers = [{value: number for number, value in enumerate(axis)} for axis in axes]
-    plans = _plans(summary.plans)
+    plans = _plans(summary)
     groups = {_key(group): number for number, group in enumerate(summary.groups)}
     return {
         "sweep": _sweep(summary),
@@ -167,18 +167,23 @@ def _gate(gate: GateResult) -> dict[str, Any]:
     }
 
 
-def _plans(comparisons: Sequence[PlanComparison]) -> list[dict[str, Any]]:
-    """Return the comparisons of plans; repetitions in which plans and outcomes were the same are one."""
+def _plans(summary: BenchmarkSummary) -> list[dict[str, Any]]:
+    """Return the comparisons of plans, with where each plan came from; repetitions in which all of that was the same are one."""
+    undisturbed = [run for run in summary.runs if run.chaos_profile == "none" and run.plan_source is not None]
+    sources: dict[tuple[str, str, int, int], dict[str, str | None]] = {}
+    for run in undisturbed:
+        sources.setdefault((run.scenario_id, run.mode, run.repetition, run.seed), {})[run.framework] = run.plan_source
     found: dict[str, dict[str, Any]] = {}
-    for one in comparisons:
-        alike = digest([one.scenario_id, one.mode, one.digests, one.outcomes])
+    for one in summary.plans:
+        source = sources.get((one.scenario_id, one.mode, one.repetition, one.seed), {})
+        alike = digest([one.scenario_id, one.mode, one.digests, one.outcomes, source])
         if alike in found:
             found[alike]["repetitions"].append(one.repetition)
             continue
         dumped = one.model_dump(mode="json", include={"scenario_id", "mode", "outcomes", "outcomes_differ", "differ_in"})
         digests = {name: text[:8] for name, text in one.digests.items()}
         shapes = {name: _shape(shape) for name, shape in one.shapes.items()}
-        found[alike] = {**dumped, "repetitions": [one.repetition], "shapes": shapes, "digests": digests}
+        found[alike] = {**dumped, "repetitions": [one.repetition], "shapes": shapes, "digests": digests, "sources": source}
     return list(found.values())
 
 

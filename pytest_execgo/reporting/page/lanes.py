@@ -8,6 +8,7 @@ from operator import itemgetter
 from typing import Any
 
 from pytest_execgo.reporting.page.columns import Texts, columns
+from pytest_execgo.reporting.page.said import block
 from pytest_execgo.reporting.run_clock import RunClock, wall_ns
 from pytest_execgo.reporting.text import one_line
 from pytest_execgo.reporting.timeline import detail_text
@@ -29,13 +30,17 @@ def _line(text: str, limit: int = _NAME) -> str:
 
 
 class Lanes:
-    """One run's lanes; `most` bounds the rows of each. `cut` tells how many rows of a lane are not shown."""
+    """One run's lanes; `most` bounds the rows of each, `said` the characters of an error.
 
-    def __init__(self, run_id: str, texts: Texts, most: int) -> None:
+    `cut` tells how many rows of a lane are not shown.
+    """
+
+    def __init__(self, run_id: str, texts: Texts, most: int, said: int) -> None:
         self._prefix = f"{run_id}:"
         self._run_id = run_id
         self._texts = texts
         self._most = most
+        self._said = said
         self._offsets: dict[object, int] = {}
         self.cut: dict[str, int] = {}
 
@@ -81,7 +86,7 @@ class Lanes:
         kind, status, metadata = str(row.get("event_type")), str(row.get("status")), row.get("metadata")
         carried: dict[str, Any] = metadata if isinstance(metadata, dict) else {}
         code = row.get("error_code")
-        told = _told(kind, carried)
+        told = _told(kind, carried, self._said)
         said = f"[{_line(str(code))}] {told}".strip() if code else told
         number = self._texts.number
         cause, attempt, seq = carried.get("cause"), carried.get("attempt"), row.get("seq")
@@ -118,10 +123,10 @@ class Lanes:
         return rows[:half] + rows[half - self._most :]
 
 
-def _told(kind: str, carried: Mapping[str, Any]) -> str:
+def _told(kind: str, carried: Mapping[str, Any], limit: int) -> str:
     """Say what an event carries, without what the page shows anyway."""
     if kind == "task_observed":
-        return _line(str(carried.get("error") or ""), 2 * _NAME)
+        return block(carried.get("error") or "", limit)
     if kind == "binding_applied":
         return _line(f"{carried.get('source')} → {carried.get('target')}", 2 * _NAME)
     if kind == "stage_started":  # its attempt has a column of its own

@@ -2,6 +2,8 @@
 
 const SVG = 'http://www.w3.org/2000/svg';
 const FOLDED = 8;
+const HEAD = 4; // lines of a long text that are always shown, and at its end
+const TAIL = 14;
 const HARMLESS = new Set(
   [
     'class id role type value title tabindex name for colspan rowspan scope href lang d x y x1 x2 y1 y2',
@@ -111,7 +113,30 @@ function table(className, headings, rows, caption) {
   ];
 }
 
-// A file beside the page: each part of its path is escaped, so that no name can become anything but a path.
+// What is drawn when it is unfolded, and not before.
+function folded(summary, content) {
+  const node = h('details', {}, h('summary', {}, summary));
+  node.addEventListener('toggle', () => add(node, [content()]), { once: true });
+  return node;
+}
+
+// A text in its own lines. Of many the first and the last are shown: the last one is what programs end their complaints with.
+function block(text) {
+  const lines = text.split('\n');
+  if (lines.length === 1) return text;
+  const pre = h('pre', { class: 'wrap', tabindex: '0' }, text);
+  const hidden = lines.length - HEAD - TAIL;
+  if (hidden < 3) return pre;
+  const unfold = () => replace(pre, text).focus();
+  return replace(
+    pre,
+    `${lines.slice(0, HEAD).join('\n')}\n`,
+    h('button', { type: 'button', class: 'plain unfold', on: { click: unfold } }, counted('lines.more', hidden)),
+    `\n${lines.slice(-TAIL).join('\n')}`,
+  );
+}
+
+// A file beside the page, or a folder, whose name ends with a slash: each part of its path is escaped, so that no name can become anything but a path.
 function fileLink(parts) {
   return (
     './' +
@@ -120,6 +145,7 @@ function fileLink(parts) {
       .flatMap((part) => part.split('/'))
       .filter(Boolean)
       .map(encodeURIComponent)
-      .join('/')
+      .join('/') +
+    (parts.at(-1).endsWith('/') ? '/' : '')
   );
 }

@@ -33,6 +33,14 @@ function word(kind, name) {
   return TEXTS[language][`${kind}.${name}`] ?? name;
 }
 
+// A text of several lines as one, cut in its middle where it is too long for a table.
+function oneLine(text, most = 160) {
+  const line = text.replace(/\s*\n\s*/g, ' ⏎ ');
+  if (line.length <= most) return line;
+  const tail = line.slice(-most / 2);
+  return `${line.slice(0, most / 2)} … ${tail.slice(tail.indexOf(' ⏎ ') < 0 ? 0 : tail.indexOf(' ⏎ ') + 3)}`;
+}
+
 function duration(ms) {
   if (ms === null || ms === undefined) return t('none');
   if (ms < 0.9995) return `${ms.toFixed(2)} ms`;

@@ -8,6 +8,7 @@ function overview() {
     'div',
     { class: 'overview' },
     hero(sweep),
+    failuresSection(),
     verdicts(),
     comparisonSection(),
     filterBar(),
@@ -89,7 +90,7 @@ function fact(name, value) {
   return h('span', { class: 'fact' }, h('span', { class: 'name' }, name), ' ', value);
 }
 
-// Gates and changes are what a pipeline is decided by, so they come first.
+// Gates and changes are what a pipeline is decided by, so they come before all figures.
 function verdicts() {
   const gates = DATA.gates;
   const failed = gates.filter((gate) => !gate.passed).length;

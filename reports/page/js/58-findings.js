@@ -182,7 +182,7 @@ function plansSection() {
               h('span', { class: 'muted' }, `${plan.mode} · ${t('repetition')} ${ranges(plan.repetitions)}`),
             )
           : null,
-        h('td', {}, framework),
+        h('td', {}, framework, ' ', h('span', { class: 'muted' }, sourceOf(plan, framework))),
         h('td', { class: 'number' }, stages),
         h('td', { class: 'number' }, tasks),
         h('td', { class: 'number' }, bindings),
@@ -204,13 +204,19 @@ function plansSection() {
     'outcome',
     'differ',
   ].map((key) => t(key));
+  // where no framework planned, nobody may read it as if they had
+  const reference = DATA.plans.every((plan) => Object.keys(plan.shapes).every((name) => plan.sources[name] === 'reference'));
   return section(
     'plans',
     t('plans'),
-    h('p', { class: 'lead' }, t('plans.lead')),
+    h('p', { class: 'lead' }, t(reference ? 'plans.reference' : 'plans.lead')),
     table('plans', headings, rows, t('plans')),
     DATA.more_plans ? h('p', { class: 'muted' }, counted('more', DATA.more_plans)) : null,
   );
+}
+
+function sourceOf(plan, framework) {
+  return plan.sources[framework] ? word('plan_source', plan.sources[framework]) : '';
 }
 
 // `0 1 2 5` reads `0–2, 5`.

@@ -114,6 +114,23 @@ function factsOf(run, detail) {
     shown
       .filter(([name]) => figures[name] !== undefined)
       .map(([name, text]) => h('div', {}, h('dt', {}, word('metric', name)), h('dd', {}, text(figures[name])))),
+    detail.plan_source
+      ? h('div', { id: 'plan-source' }, h('dt', {}, t('plan')), h('dd', {}, word('plan_source', detail.plan_source)))
+      : null,
+    run.outcome === 'skipped' ? null : sandboxCard(detail.sandbox),
+  );
+}
+
+// Where commands ran. A sandbox that could not be had is a note, too: the reason is long.
+function sandboxCard(sandbox) {
+  const had = sandbox && sandbox.effective === sandbox.requested;
+  const why = !sandbox ? t('sandbox.unasked') : had ? null : t('sandbox.missing', { mode: sandbox.requested });
+  return h(
+    'div',
+    { id: 'sandbox' },
+    h('dt', {}, t('sandbox')),
+    h('dd', {}, sandbox?.effective || t('sandbox.none')),
+    why ? h('dd', { class: 'muted' }, why) : null,
   );
 }
 
@@ -121,6 +138,9 @@ function notes(detail) {
   const cut = Object.entries(detail.cut || {}).map(([lane, count]) => t('cut', { count, lane: word('lane', lane) }));
   const said = [...(detail.notes || []).map((note) => `${t('unreadable')} ${note}`), ...cut];
   if (detail.resumed) said.push(t('resumed', { count: detail.resumed }));
+  const sandbox = detail.sandbox;
+  if (sandbox && sandbox.effective !== sandbox.requested)
+    said.push(t('sandbox.reason', { mode: sandbox.requested, reason: sandbox.reason || t('none') }));
   return said.length
     ? h(
         'ul',
@@ -144,7 +164,7 @@ function whySection(run, detail, view) {
     h(
       'ul',
       { class: 'reasons' },
-      reasons.map((reason) => h('li', {}, reason)),
+      reasons.map((reason) => h('li', {}, block(reason))),
       detail.more_reasons ? h('li', { class: 'muted' }, counted('more', detail.more_reasons)) : null,
     ),
     found
@@ -161,7 +181,7 @@ function whySection(run, detail, view) {
             ' ',
             found.retryable ? h('span', { class: 'muted' }, t('retryable')) : null,
           ),
-          found.said && !reasons.includes(found.said) ? h('p', {}, found.said) : null,
+          found.said && !reasons.includes(found.said) ? h('div', { class: 'said' }, block(found.said)) : null,
           found.evidence.length
             ? h(
                 'p',

@@ -164,7 +164,7 @@ function artifactsSection(run, detail) {
               {},
               h('a', { href: fileLink([DATA.runs_at, run.id, name]) }, name),
               ' ',
-              h('span', { class: 'muted' }, t(`file.${name.split('.')[0]}`)),
+              h('span', { class: 'muted' }, t(`file.${name.split(/[./]/)[0]}`)),
             ),
           ),
         )
@@ -205,7 +205,7 @@ function eventsSection(course, view) {
           h('td', { class: 'tight' }, h('code', {}, event.k)),
           h('td', {}, [event.g, event.a].filter(Boolean).join(' / ')),
           h('td', {}, event.s),
-          h('td', { class: 'c-why' }, event.x),
+          h('td', { class: 'c-why' }, oneLine(event.x)),
         ),
       ),
     );

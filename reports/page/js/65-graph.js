@@ -157,7 +157,6 @@ function taskTold(box, plan, course) {
     [t('timeout'), task.timeout && duration(task.timeout)],
     [t('attempts'), how.attempt > 1 ? how.attempt : 0],
     [t('waits_for'), (task.after || []).join(', ')],
-    [t('error'), how.error],
   ];
   return [
     h('h3', {}, task.id, ' ', h('span', { class: 'muted' }, box.stage)),
@@ -166,6 +165,7 @@ function taskTold(box, plan, course) {
       { class: 'pairs' },
       pairs.filter(([, value]) => value).map(([name, value]) => h('div', {}, h('dt', {}, name), h('dd', {}, value))),
     ),
+    how.error ? h('div', { class: 'said' }, h('p', { class: 'muted' }, t('error')), block(how.error)) : null,
     bound.length
       ? h(
           'ul',

@@ -6,7 +6,7 @@ const LETTER = 6.7; // width of a letter in a label
 const AXIS = 26;
 
 function timelineView(course, detail) {
-  const view = { course, from: course.start, to: course.end, chosen: null, node: null };
+  const view = { course, ...wholeRun(course), chosen: null, node: null };
   view.eventButton = (seq) =>
     h(
       'button',
@@ -36,7 +36,7 @@ function timelineView(course, detail) {
       { class: 'tools' },
       button('+', 'zoom.in', () => zoom(view, 0.5)),
       button('−', 'zoom.out', () => zoom(view, 2)),
-      button('0', 'zoom.all', () => setWindow(view, course.start, course.end)),
+      button('0', 'zoom.all', () => setWindow(view, wholeRun(course))),
       button('‹', 'step.before', () => step(view, -1)),
       button('›', 'step.after', () => step(view, 1)),
       timelineLegend(),
@@ -67,10 +67,15 @@ function timelineLegend() {
   );
 }
 
+// What was before the run's first event, such as the boot of its kernel, is reached by zooming out: it may be long ago.
+function wholeRun(course) {
+  return { from: Math.max(course.start, -course.end / 50), to: course.end };
+}
+
 // Gives each item a row of its lane such that neither bars nor labels meet; done for the whole run, so that zooming moves
 // nothing up or down.
 function arrange(view) {
-  const whole = { ...view, from: view.course.start, to: view.course.end };
+  const whole = { ...view, ...wholeRun(view.course) };
   let y = AXIS;
   view.lanes = [];
   for (const lane of LANES) {
@@ -188,7 +193,7 @@ function itemNode(view, item, top) {
     s(
       'title',
       {},
-      `${item.label} · ${offset(item.t0)}${item.point ? '' : ` – ${offset(item.t1)}`}${item.text ? ` · ${item.text}` : ''}`,
+      `${item.label} · ${offset(item.t0)}${item.point ? '' : ` – ${offset(item.t1)}`}${item.text ? ` · ${oneLine(item.text)}` : ''}`,
     ),
     shape,
     s('text', { ...text, y: y + 11 }, itemName(item)),

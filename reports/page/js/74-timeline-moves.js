@@ -2,7 +2,7 @@
 
 const CLOSEST = 50; // µs across the whole width
 
-function setWindow(view, from, to) {
+function setWindow(view, { from, to }) {
   const whole = view.course.end - view.course.start;
   const span = Math.min(Math.max(to - from, CLOSEST), whole);
   const first = Math.min(Math.max(from, view.course.start), view.course.end - span);
@@ -18,12 +18,12 @@ function setWindow(view, from, to) {
 function zoom(view, factor, at) {
   const seen = view.chosen && view.chosen.t0 >= view.from && view.chosen.t0 <= view.to;
   const around = at ?? (seen ? view.chosen.t0 : (view.from + view.to) / 2);
-  setWindow(view, around - (around - view.from) * factor, around + (view.to - around) * factor);
+  setWindow(view, { from: around - (around - view.from) * factor, to: around + (view.to - around) * factor });
 }
 
 function pan(view, part) {
   const by = (view.to - view.from) * part;
-  setWindow(view, view.from + by, view.to + by);
+  setWindow(view, { from: view.from + by, to: view.to + by });
 }
 
 function listen(view) {
@@ -46,7 +46,7 @@ function listen(view) {
       '+': () => zoom(view, 0.5),
       '=': () => zoom(view, 0.5),
       '-': () => zoom(view, 2),
-      0: () => setWindow(view, view.course.start, view.course.end),
+      0: () => setWindow(view, wholeRun(view.course)),
       ArrowLeft: () => pan(view, -0.2),
       ArrowRight: () => pan(view, 0.2),
       '.': () => step(view, 1),
@@ -75,7 +75,7 @@ function listenToDrags(view) {
     if (Math.abs(moved) < 4 && !held.moved) return;
     held.moved = true;
     const by = (moved / view.width) * (held.to - held.from);
-    setWindow(view, held.from - by, held.to - by);
+    setWindow(view, { from: held.from - by, to: held.to - by });
   });
   const end = (event) => {
     if (held && !held.moved && event.type === 'pointerup' && held.item)
@@ -97,7 +97,7 @@ function choose(view, item) {
   view.chosen = item;
   if (item.t1 < view.from || item.t0 > view.to) {
     const half = (view.to - view.from) / 2;
-    setWindow(view, item.t0 - half, item.t0 + half);
+    setWindow(view, { from: item.t0 - half, to: item.t0 + half });
   }
   draw(view);
   const when = item.point ? offset(item.t1) : `${offset(item.t0)} – ${offset(item.t1)} (${duration((item.t1 - item.t0) / 1000)})`;
@@ -114,7 +114,7 @@ function choose(view, item) {
       h('span', { class: 'muted' }, `${when}${tries}`),
       item.task ? h('span', { class: 'muted' }, ` · ${item.stage}`) : null,
     ),
-    item.text ? h('p', {}, item.text) : null,
+    item.text ? h('div', { class: 'said' }, block(item.text)) : null,
     item.because.length
       ? h(
           'p',

@@ -80,11 +80,11 @@ function onClick(event) {
 
 // On paper there is no scrolling: everything that waits to be seen is drawn.
 function beforePrint() {
-  for (const folded of document.querySelectorAll('main details:not(.axis)')) {
-    folded.open = true;
-    folded.dispatchEvent(new Event('toggle')); // the browser's own comes when the paper is out
+  for (let shut; (shut = document.querySelector('main details:not(.axis, [open])')); ) {
+    shut.open = true;
+    shut.dispatchEvent(new Event('toggle')); // the browser's own comes when the paper is out
   }
-  for (const more of document.querySelectorAll('.scroll + button')) more.click();
+  for (const more of document.querySelectorAll('.scroll + button, .unfold')) more.click();
   if (showing !== 'overview') return;
   panels.forEach(fill);
   moreRows(listed.length);

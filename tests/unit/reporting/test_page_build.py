@@ -151,7 +151,16 @@ def test_repetitions_whose_plans_are_alike_are_one_comparison() -> None:
     plans = [comparison(0, "p" * 64), comparison(1, "p" * 64), comparison(2, "q" * 64)]
     found = index(build(golden().model_copy(update={"plans": plans}), GOLDEN))["plans"]
     assert [one["repetitions"] for one in found] == [[0, 1], [2]]
+    assert found[0]["sources"] == {}
     assert found[0]["shapes"]["a"] == [1, 2, 0, "os.file 2"]
+
+
+def test_where_the_plans_side_by_side_came_from_is_that_of_the_undisturbed_runs() -> None:
+    summary = golden()
+    source = {("crewai", "none"): "recording", ("langgraph", "none"): "reference"}
+    runs = [run.model_copy(update={"plan_source": source.get((run.framework, run.chaos_profile), "live")}) for run in summary.runs]
+    found = index(build(summary.model_copy(update={"runs": runs}), GOLDEN))["plans"]
+    assert [one["sources"] for one in found] == [{"crewai": "recording", "langgraph": "reference"}]
 
 
 def test_a_run_without_its_group_is_refused(make_result: Callable[..., BenchmarkResult], tmp_path: Path) -> None:

@@ -30,4 +30,4 @@ def test_a_folder_that_cant_be_listed_is_noted(
 
 def test_a_row_of_an_observer_without_a_name_is_shown_at_the_start() -> None:
     row = {"f": "start", "monotonic_ns": 5, "boot_id": ["x"], "wall": None}
-    assert Lanes("run-1", Texts(), 10).kernel([row], RunClock([]))["t"] == [0]
+    assert Lanes("run-1", Texts(), 10, 100).kernel([row], RunClock([]))["t"] == [0]
