@@ -26,12 +26,12 @@ def width_of(config: pytest.Config) -> int:
     return int(config.get_terminal_writer().fullwidth) if reporter is not None and reporter.isatty else _LOG_WIDTH
 
 
-def explain(result: BenchmarkResult, command: str) -> str:
+def explain(result: BenchmarkResult, command: str, verbosity: int = 0) -> str:
     """Return what a failing cell prints: verdict, attribution, last events, artifacts, the command that runs it again.
 
-    A timeline that can't be read back is said beneath it: an error in here would end pytest's whole run.
+    `verbosity` is pytest's. A timeline that can't be read back is said beneath it: an error in here would end pytest's whole run.
     """
     try:
-        return failure_text(result, read_lines(Path(result.artifacts.run_dir) / TIMELINE), command)
+        return failure_text(result, read_lines(Path(result.artifacts.run_dir) / TIMELINE), command, verbosity)
     except (OSError, UsageError) as error:
-        return f"{failure_text(result, [], command)}\n{one_line(error)}"
+        return f"{failure_text(result, [], command, verbosity)}\n{one_line(error)}"

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 from pytest_execgo.plan.result import BenchmarkResult
 from pytest_execgo.plan.verdict import Attribution
 from pytest_execgo.reporting.proof import fault_fate, witnesses
 from pytest_execgo.reporting.tally import NO_REASON, reasons
-from pytest_execgo.reporting.text import counted, inert, one_line, wrapped
+from pytest_execgo.reporting.text import abridged, counted, inert, lines_of, one_line, wrapped
 from pytest_execgo.reporting.timeline import detail_text, row_at, rows_of, start_of, what_happened
 
 _LABEL = 13
 _WIDTH = 100  # characters of what stands beside a label
-_FIRST = 300  # characters of the first reason's first line: it may begin with a long path, and is all that a short summary shows
-_BENEATH = 6  # lines of the first reason's other lines
-_REASONS = 13  # lines of reasons but the first
-_REASON_LINES = 3
+_MESSAGE_LINES = 3  # of an attribution
 _EVIDENCE = 5
 _FAULTS, _WITNESS = 3, 6
 _EVENTS = 8
@@ -26,8 +24,29 @@ _TOLD = frozenset({"failure_attributed"})  # what the attribution's own line tel
 _KNOWN = ("wire_id", "cell_id", "workspace", "outcome")  # what an event repeats of its own ids, of the cell and of its status
 
 
-def failure_text(result: BenchmarkResult, timeline: Sequence[Mapping[str, Any]], rerun: str) -> str:
+@dataclass(frozen=True, slots=True)
+class _Room:
+    """How much of the reasons is shown. All but the first line's characters are numbers of lines."""
+
+    first: int = 300  # the first reason's first line: it may begin with a long path, and is all that a short summary shows
+    beneath: int = 12  # the first reason's other lines
+    others: int = 13  # the other reasons
+    said: int = 19  # both of these
+    reason: int = 7  # one of the other reasons
+    fold: int = 3  # a long line
+
+    def times(self, factor: int) -> _Room:
+        return _Room(*(factor * getattr(self, field.name) for field in fields(self)))
+
+
+_ROOMS = (_Room(), _Room().times(5), _Room().times(1_000_000))
+"""By pytest's verbosity: some, more, all."""
+
+
+def failure_text(result: BenchmarkResult, timeline: Sequence[Mapping[str, Any]], rerun: str, verbosity: int = 0) -> str:
     """Return what to print for a cell that did not pass: at most 50 lines, whatever the run left behind.
+
+    A `verbosity` of 1 (pytest's `-v`) shows more of the reasons, of 2 all of them.
 
     In this order: the first reason, which pytest's short summary shows, too (after the outcome, unless that is `failed`, which
     pytest says itself); the cell; other reasons; the attribution with its evidence, as numbers of events; what became of each
@@ -37,10 +56,13 @@ def failure_text(result: BenchmarkResult, timeline: Sequence[Mapping[str, Any]],
     """
     found = reasons(result)
     said = _said(found)
+    room = _ROOMS[min(max(verbosity, 0), len(_ROOMS) - 1)]
+    first = _first(result.outcome, found, room)
+    others = min(room.others, room.said - (len(first) - 1))
     rows = rows_of(timeline, result.attribution.evidence if result.attribution else ())
     blocks: list[tuple[str, list[str]]] = [
         ("cell", [f"{result.cell}, backend {one_line(result.backend, 40)}"]),
-        ("also", _reasons(found[1:])),
+        ("also", _reasons(found[1:], others, room)),
     ]
     if result.attribution is not None:
         blocks.append(("attribution", _attribution(result.attribution, rows, said)))
@@ -55,31 +77,27 @@ def failure_text(result: BenchmarkResult, timeline: Sequence[Mapping[str, Any]],
         ("run again", [one_line(rerun)]),
     ]
     told = [line for label, lines in blocks if lines for line in _block(label, lines)]
-    return "\n".join(map(inert, [*_first(result.outcome, found), *told]))
+    return "\n".join(map(inert, [*first, *told]))
 
 
-def _first(outcome: str, found: Sequence[str]) -> list[str]:
-    """Return the first reason: its first line, which says what matters, as one; beneath, what more it says."""
-    said = next(iter(found), NO_REASON).strip().splitlines() or [NO_REASON]
-    head = said[0] if outcome == "failed" else f"{outcome}: {said[0]}"
-    beneath: list[str] = []
-    for index, line in enumerate(said[1:]):
-        parts = wrapped(line, _WIDTH, _REASON_LINES)
-        if len(beneath) + len(parts) >= _BENEATH:
-            beneath.append(f"… and {counted(len(said) - 1 - index, 'more line')}, in result.json")
-            break
-        beneath += parts
-    return [one_line(head, _FIRST), *(f"  {line}" for line in beneath)]
+def _first(outcome: str, found: Sequence[str], room: _Room) -> list[str]:
+    """Return the first reason: its first line, which says what matters, as one; beneath, its others as they stand."""
+    head, *others = lines_of(next(iter(found), NO_REASON))
+    head = head or NO_REASON
+    beneath = abridged(others, room.beneath, _WIDTH, room.fold)
+    said = one_line(head if outcome == "failed" else f"{outcome}: {head}", room.first)
+    return [said, *(f"  {line}".rstrip() for line in beneath)]
 
 
-def _reasons(found: Sequence[str]) -> list[str]:
+def _reasons(found: Sequence[str], most: int, room: _Room) -> list[str]:
     lines: list[str] = []
     for shown, reason in enumerate(found):
-        beside = wrapped(reason, _WIDTH, _REASON_LINES)
-        if len(lines) + len(beside) > _REASONS:
+        beside = abridged(lines_of(reason), room.reason, _WIDTH, room.fold)
+        last = shown == len(found) - 1  # in the place of one line, a note would spare nothing
+        if len(lines) + len(beside) > most + last:
             lines.append(f"… and {counted(len(found) - shown, 'more reason')}, in result.json")
             break
-        lines += [f"{'  ' if index else '- '}{line}" for index, line in enumerate(beside)]
+        lines += [f"{'  ' if index else '- '}{line}".rstrip() for index, line in enumerate(beside)]
     return lines
 
 
@@ -89,7 +107,7 @@ def _attribution(attribution: Attribution, rows: Sequence[Mapping[str, Any]], sa
         more = f" and {len(rows) - _EVIDENCE} more" if len(rows) > _EVIDENCE else ""
         notes.append(f"seen by {', '.join(map(_seq, rows[:_EVIDENCE]))}{more}")
     head = f"{attribution.layer}: {one_line(attribution.code, 60)}" + (f" ({'; '.join(notes)})" if notes else "")
-    message = wrapped(attribution.message, _WIDTH, _REASON_LINES)
+    message = wrapped(attribution.message, _WIDTH, _MESSAGE_LINES)
     return [head] if _repeats(one_line(attribution.message, _COMPARED), said) else [head, *message]
 
 

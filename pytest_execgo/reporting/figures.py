@@ -10,12 +10,15 @@ from pytest_execgo.reporting.text import NOT_APPLICABLE, counted, duration, shar
 
 _FEWEST = 2
 """Statistics of fewer runs say nothing that the runs themselves don't."""
+_FEWEST_CLEAN = 20
+"""That a promise was never broken in fewer runs, which nothing disturbed, leaves room for nearly any rate."""
 
 
-def statistics_lines(summary: BenchmarkSummary) -> list[str]:
+def statistics_lines(summary: BenchmarkSummary, *, terse: bool = False) -> list[str]:
     """Return what a sweep's statistics say, a line each; nothing of less than two runs, and nothing of what was not measured.
 
-    What went well is said in few words: rates, recovery times, and how much room there is for what was never seen.
+    What went well is said in few words: rates, recovery times, and how much room there is for what was never seen; the latter
+    not when `terse`, unless there were some twenty runs, or faults that could have broken a promise.
     """
     found = summary.statistics
     if found is None or found.runs < _FEWEST:
@@ -23,7 +26,10 @@ def statistics_lines(summary: BenchmarkSummary) -> list[str]:
     lines = [_rates(found)]
     if found.recovery_ms is not None:
         lines.append(f"recovery time of {counted(found.recovery_ms.count, 'run')}: {_quantiles(found.recovery_ms)}")
-    return [*lines, *_bounds(found.bounds)]
+    bounds = found.bounds
+    if terse and not any(run.faults for run in summary.runs):
+        bounds = [bound for bound in bounds if bound.found or bound.looked >= _FEWEST_CLEAN]
+    return [*lines, *_bounds(bounds)]
 
 
 def statistics_rows(found: SweepStatistics) -> list[tuple[str, str, str]]:

@@ -10,7 +10,7 @@ from pytest_execgo.plan.result import BenchmarkResult, BenchmarkSummary
 from pytest_execgo.reporting.figures import statistics_lines
 from pytest_execgo.reporting.gates import gate_lines, gate_value
 from pytest_execgo.reporting.markdown import escape
-from pytest_execgo.reporting.tally import NO_REASON, reasons, skip_reasons, totals_line
+from pytest_execgo.reporting.tally import NO_REASON, reasons, skip_reasons, totals_line, without_sandbox
 from pytest_execgo.reporting.text import counted, duration, one_line
 
 MOST_BYTES = 1024 * 1024
@@ -58,7 +58,8 @@ def step_summary(
     lines, with a note; nothing is left if not even that fits.
     """
     lines = [f"## execgo: {escape(totals_line(summary), 0)}", ""]
-    lines += [*(f"- {escape(line)}" for line in (f"in {duration(summary.wall_time_ms)}", *statistics_lines(summary))), ""]
+    told = (f"in {duration(summary.wall_time_ms)}", *statistics_lines(summary), *without_sandbox(summary.runs))
+    lines += [*(f"- {escape(line)}" for line in told), ""]
     if summary.gates:
         lines += ["| Gate | Value | Passed |", "|---|---:|---|"]
         lines += [f"| {escape(gate.condition)} | {gate_value(gate)} | {'✅' if gate.passed else '❌'} |" for gate in summary.gates]

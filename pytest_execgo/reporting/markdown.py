@@ -14,12 +14,14 @@ from pytest_execgo.plan.result import BenchmarkResult, BenchmarkSummary, PlanCom
 from pytest_execgo.reporting import comparison, gates
 from pytest_execgo.reporting.figures import statistics_rows
 from pytest_execgo.reporting.proof import fault_fate, witnesses
-from pytest_execgo.reporting.tally import group_verdicts, reasons, skip_reasons, totals_line
-from pytest_execgo.reporting.text import NOT_APPLICABLE, counted, duration, one_line, share, times
-from pytest_execgo.reporting.timeline import row_at, rows_of, stages, start_of, what_happened
+from pytest_execgo.reporting.tally import group_verdicts, reasons, skip_reasons, totals_line, without_sandbox
+from pytest_execgo.reporting.text import NOT_APPLICABLE, abridged, counted, duration, lines_of, one_line, share, times
+from pytest_execgo.reporting.timeline import judged, row_at, rows_of, stages, start_of, what_happened
 
 _CELL = 300  # characters of one value
 _REASON = 2_000  # characters of one reason
+_REASON_LINES = 40
+_CODE = "      "  # what makes a block of code of a line within a list's item, and keeps anything in it from being more
 _REASONS = 50
 _ROWS = 200
 _LAST_EVENTS = 12
@@ -49,6 +51,13 @@ def escape(value: object, limit: int = _CELL) -> str:
     return f"{start[0]}\\{text[start.end() :]}" if start[0].isdigit() else f"\\{text}"
 
 
+def _item(reason: str) -> str:
+    """Render a reason as what follows a list's dash: its first line; its others, if it has any, as a block of code."""
+    first, *others = lines_of(reason)
+    block = [f"{_CODE}{line}".rstrip() for line in abridged(others, _REASON_LINES, _CELL, 1)]
+    return "\n".join([escape(first, _REASON), *(["", *block] if block else [])])
+
+
 class _Escaped(str):
     """Text that a filter has escaped already."""
 
@@ -69,6 +78,7 @@ def run_summary(result: BenchmarkResult, timeline: Sequence[Mapping[str, Any]]) 
     template = _environment().get_template("summary.md.j2")
     return template.render(
         result=result,
+        judged=judged(timeline),
         reasons=said[:_REASONS],
         more_reasons=max(len(said) - _REASONS, 0),
         evidence=events(rows_of(timeline, evidence)),
@@ -97,6 +107,7 @@ def sweep_summary(summary: BenchmarkSummary) -> str:
         recoveries=[group for group in summary.groups if group.recovery_success is not None or group.violations],
         failing=rows,
         more_failing=len(failing) - len(rows),
+        without_sandbox=without_sandbox(summary.runs),
         skipped=skip_reasons(summary.runs),
         statistics=statistics_rows(summary.statistics) if summary.statistics is not None and summary.statistics.runs else [],
         bounds=summary.statistics.bounds if summary.statistics is not None else [],
@@ -171,6 +182,7 @@ def _environment() -> Environment:
     )
     environment.filters.update(
         reason=lambda value: _Escaped(escape(value, _REASON)),
+        item=lambda value: _Escaped(_item(value)),
         duration=duration,
         times=times,
         share=share,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 from pytest_execgo.plan.result import BenchmarkResult, BenchmarkSummary, GroupSummary
-from pytest_execgo.reporting.text import one_line
+from pytest_execgo.reporting.text import counted, one_line
 
 _REASON = 300  # characters of a skip reason
 _PROFILES = 3  # names of chaos profiles beside it
@@ -60,6 +61,33 @@ def skip_reasons(runs: Sequence[BenchmarkResult]) -> list[tuple[str, int]]:
             profiles.setdefault(reason, []).append(run.chaos_profile)
     counts = [(_with_profiles(reason, texts[reason], found), len(found)) for reason, found in profiles.items()]
     return sorted(counts, key=lambda item: (-item[1], item[0]))
+
+
+def plans_line(summary: BenchmarkSummary) -> str | None:
+    """Say how many runs had the reference plan, which no framework made; None when none had.
+
+    `plans: 3 of the reference plan (no recordings), 9 recordings`
+    """
+    counts = Counter(run.plan_source for run in summary.runs if run.plan_source is not None)
+    if not counts["reference"]:
+        return None
+    parts = [f"{counts['reference']} of the reference plan (no recordings)"]
+    parts += [counted(counts["recording"], "recording")] if counts["recording"] else []
+    parts += [f"{counts['live']} live"] if counts["live"] else []
+    return f"plans: {', '.join(parts)}"
+
+
+def without_sandbox(runs: Sequence[BenchmarkResult]) -> list[str]:
+    """Tell of the runs whose commands did not run in the sandbox that was asked for: how many, where else, why; a line each."""
+    counts = Counter[str]()
+    for run in runs:
+        use = run.sandbox
+        if use is None or use.effective == use.requested or run.outcome == "skipped":
+            continue
+        where = f"in {use.effective} instead" if use.effective is not None else "without it"
+        reason = one_line(use.reason or NO_REASON, _REASON)
+        counts[f"asked for the sandbox {use.requested} and ran {where}: {reason}"] += 1
+    return [f"{counted(count, 'run')} {said}" for said, count in counts.most_common()]
 
 
 def _with_profiles(reason: str, text: str, profiles: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ from pytest_execgo.plan.result import BenchmarkSummary, GroupSummary
 from pytest_execgo.reporting.comparison import comparison_text
 from pytest_execgo.reporting.figures import statistics_lines
 from pytest_execgo.reporting.gates import gate_lines
-from pytest_execgo.reporting.tally import group_verdicts, skip_reasons, totals_line
+from pytest_execgo.reporting.tally import group_verdicts, plans_line, skip_reasons, totals_line, without_sandbox
 from pytest_execgo.reporting.text import counted, duration, fit, inert, one_line, times, wrapped
 
 HEADERS = ("scenario", "framework", "mode", "chaos", "verdicts", "wall", "critical path", "overhead")
@@ -32,8 +32,9 @@ _SKIP_REASONS = 10
 def sweep_table(summary: BenchmarkSummary, width: int = 100) -> list[str]:
     """Return the lines of a sweep's table: headings, one line a group, totals, statistics, why cells were skipped.
 
-    Then the comparison and the gates, where there are any. Lines are at most `width` characters: spare columns give way
-    first, then names. Times are medians. No colours. Where folding would make a runner's order of a line, it is one longer.
+    Between these, what ran without the sandbox that was asked for; then the comparison and the gates, where there are any. Lines
+    are at most `width` characters: spare columns give way first, then names. Times are medians. No colours. Where folding would
+    make a runner's order of a line, it is one longer.
     """
     groups = summary.groups
     lines: list[str] = []
@@ -42,7 +43,10 @@ def sweep_table(summary: BenchmarkSummary, width: int = 100) -> list[str]:
         groups = [group for group in groups if group.passed + group.skipped < group.repetitions]
     lines += _group_table(groups, width) if groups else []
     lines.append(fit(f"{totals_line(summary)} in {duration(summary.wall_time_ms)}", width))
-    lines += _folded(statistics_lines(summary), width)
+    lines += _folded([plans] if (plans := plans_line(summary)) else [], width)
+    lines += _folded(statistics_lines(summary, terse=True), width)
+    for line in without_sandbox(summary.runs):
+        lines += (fit(part, width) for part in wrapped(line, width, _REASON_LINES))
     skipped = skip_reasons(summary.runs)
     for reason, count in skipped[:_SKIP_REASONS]:
         lines += (fit(line, width) for line in wrapped(f"skipped {counted(count, 'cell')}: {reason}", width, _REASON_LINES))

@@ -67,6 +67,16 @@ def rows_of(timeline: Iterable[Mapping[str, Any]], seqs: Iterable[int]) -> list[
     return [row for row in timeline if _number(seq := row.get("seq")) and seq in wanted]
 
 
+def judged(timeline: Sequence[Mapping[str, Any]]) -> bool | None:
+    """Return whether the verifier was content; None when it was not asked. Of a run that was resumed, the last part counts."""
+    for row in reversed(timeline):
+        if row.get("event_type") == "verdict_reached":
+            return bool(row.get("status") == "ok")
+        if row.get("event_type") == "run_resumed":
+            break
+    return None
+
+
 def stages(timeline: Iterable[Mapping[str, Any]]) -> list[StageView]:
     """Read the stages and their tasks off a timeline, one view for each submission."""
     views: list[StageView] = []

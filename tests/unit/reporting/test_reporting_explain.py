@@ -10,6 +10,7 @@ import pytest
 
 from pytest_execgo.core.jsonio import dumps
 from pytest_execgo.plan.result import ArtifactManifest
+from pytest_execgo.plan.verdict import Verdict
 from pytest_execgo.plugin.texts import explain
 
 Make = Callable[..., Any]
@@ -33,3 +34,12 @@ def test_a_timeline_that_cant_be_read_is_said(torn: bytes, result: Any, tmp_path
     said = explain(result, "again")
     assert said.startswith("tests: 2 of 5 failed")
     assert "timeline.jsonl:1: this line is no JSON object" in said
+
+
+def test_pytests_verbosity_is_heeded_with_and_without_a_timeline(make_result: Make, tmp_path: Path) -> None:
+    verdict = Verdict(passed=False, reasons=["\n".join(f"line {number}" for number in range(50))])
+    result = make_result(verdict=verdict, artifacts=ArtifactManifest(run_dir=str(tmp_path)))
+    for told in (b"", b"torn\n"):
+        (tmp_path / "timeline.jsonl").write_bytes(told)
+        assert "more lines" in explain(result, "again")
+        assert "more lines" not in explain(result, "again", 1)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pytest_execgo.plan.result import BenchmarkSummary
+from pytest_execgo.plan.result import BenchmarkSummary, FaultReport
 from pytest_execgo.plan.statistics import (
     Bound,
     CellChange,
@@ -71,20 +71,26 @@ def summary(make_summary: Make, make_group: Make) -> Callable[..., BenchmarkSumm
     return summary
 
 
-def test_a_plain_sweep_grows_by_two_lines(summary: Callable[..., BenchmarkSummary]) -> None:
-    plain = SweepStatistics(
-        runs=12,
-        pass_rate=1.0,
-        pass_interval=WILSON,
-        infra_error_rate=0.0,
-        wall_ms=TIMES,
-        bounds=[Bound(what=name, found=0, looked=12, upper=0.2209) for name in ("lost", "orphan")],
-    )
-    lines = sweep_table(summary(statistics=plain))
-    assert lines[len(sweep_table(summary())) :] == [
-        "pass rate 100% (95% interval 75.7% to 100%)",
-        "0 violations of 2 promises in 12 runs: each below 22.1% at 95%",
-    ]
+def plain(looked: int) -> SweepStatistics:
+    bounds = [Bound(what=name, found=0, looked=looked, upper=0.2209) for name in ("lost", "orphan")]
+    return SweepStatistics(runs=looked, pass_rate=1.0, pass_interval=WILSON, infra_error_rate=0.0, wall_ms=TIMES, bounds=bounds)
+
+
+def test_a_plain_sweep_grows_by_a_line(summary: Callable[..., BenchmarkSummary]) -> None:
+    lines = sweep_table(summary(statistics=plain(12)))
+    assert lines[len(sweep_table(summary())) :] == ["pass rate 100% (95% interval 75.7% to 100%)"]
+
+
+def test_what_was_never_seen_is_told_where_it_says_something(summary: Callable[..., BenchmarkSummary], make_result: Make) -> None:
+    clean = "0 violations of 2 promises in {} runs: each below 22.1% at 95%"
+    assert sweep_table(summary(statistics=plain(19)))[-1].startswith("pass rate")
+    assert sweep_table(summary(statistics=plain(20)))[-1] == clean.format(20)
+    fault = FaultReport(fault=0, action="kill", target="kernel", drawn=True, fired=True)
+    assert sweep_table(summary(statistics=plain(3), runs=[make_result(faults=[fault])]))[-1] == clean.format(3)
+    broken = plain(3).model_copy(update={"bounds": [Bound(what="lost", found=1, looked=3, upper=0.9)]})
+    assert sweep_table(summary(statistics=broken))[-1] == "lost: in 1 of 3 runs, below 90.0% at 95%"
+    assert statistics_lines(summary(statistics=plain(3)))[-1] == clean.format(3), "on pages there is room"
+    assert "| orphan | 0 | 3 | 22.1% |" in sweep_summary(summary(statistics=plain(3)))
 
 
 @pytest.mark.parametrize("statistics", [None, SweepStatistics(runs=0), SweepStatistics(runs=1, pass_rate=1.0)])
@@ -143,6 +149,8 @@ def test_a_long_list_of_changes_is_cut() -> None:
     lines = comparison_text(compared(changes=changes, regressions=30), most_cells=7).splitlines()
     assert len(lines) == 9
     assert lines[-1] == "  … and 23 more cells, in benchmark-summary.json"
+    usual = comparison_text(compared(changes=changes, regressions=30)).splitlines()
+    assert (len(usual), usual[-1]) == (10, "  … and 22 more cells, in benchmark-summary.json"), "as many as beneath a gate"
 
 
 def test_a_comparison_in_which_nothing_moved_is_one_line() -> None:

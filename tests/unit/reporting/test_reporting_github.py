@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pytest_execgo.plan.sandbox import SandboxUse
 from pytest_execgo.plan.statistics import GateResult, Interval, SweepStatistics
 from pytest_execgo.plan.verdict import Verdict
 from pytest_execgo.reporting.github import annotation, step_summary, workflow_commands
@@ -81,6 +82,12 @@ def summary(make_result: Make, make_summary: Make) -> Any:
     gates = [GateResult(condition="lost<=0", passed=True, value=0)]
     made = make_summary([], runs, cells=4, passed=1, failed=1, error=1, skipped=1)
     return made.model_copy(update={"statistics": rate, "gates": gates})
+
+
+def test_the_step_summary_tells_of_runs_without_their_sandbox(make_result: Make, make_summary: Make) -> None:
+    run = make_result(outcome="passed", sandbox=SandboxUse(requested="wasm", reason="no *wasmtime*"))
+    text = step_summary(make_summary([], [run], cells=1, passed=1), files={}, files_url=None, artifacts="var/runs")
+    assert "\n- 1 run asked for the sandbox wasm and ran without it: no \\*wasmtime\\*\n" in text
 
 
 def test_the_step_summary(summary: Any) -> None:

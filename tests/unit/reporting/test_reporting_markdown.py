@@ -11,10 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_execgo.plan.result import ArtifactManifest, BenchmarkResult, BenchmarkSummary, RunMetrics
+from pytest_execgo.plan.sandbox import SandboxUse
 from pytest_execgo.plan.verdict import Attribution, Verdict
 from pytest_execgo.reporting.markdown import escape, run_summary, sweep_summary
 
 Make = Callable[..., Any]
+CODE = " " * 6
+"""What begins a block of code in a list's item."""
 UNESCAPED_PIPE = re.compile(r"(?<!\\)(?:\\\\)*\|")
 
 
@@ -45,7 +48,12 @@ def assert_well_formed(text: str) -> None:
         assert {columns(line) for line in table} == {columns(table[1])}
         assert set(table[1]) <= set("|-:")
         assert not any("-" in line and set(line) <= set("|-: ") for line in table[2:])
+    in_item = False
     for line in text.splitlines():
+        in_item = line.startswith("- ") or (in_item and (not line or line.startswith(CODE)))
+        if in_item and line.startswith(CODE):
+            continue  # a block of code: nothing in it means anything
+        assert not line.startswith("    ")
         assert not re.search(r"(?<!\\)[<`]", line)
         assert not re.match(r"- (?:[-+#=>*]|\d+[.)])(?:\s|$)", line)
 
@@ -120,9 +128,47 @@ def test_a_run_without_evidence_leaves_out_what_it_lacks(make_result: Make) -> N
     text = run_summary(result, [])
     assert_well_formed(text)
     assert "The verifier did not judge this run." in text
-    assert "- no plan ⏎ hint: install it" in text
+    assert "- no plan\n\n      hint: install it\n" in text
     for absent in ("## Attribution", "## Stages", "## Tasks", "## Last events", "| File |"):
         assert absent not in text
+
+
+def test_a_reason_of_several_lines_is_a_block_that_keeps_them(make_result: Make) -> None:
+    said = "expected | *this*:\n  a: <1>\n\n  ```\ngot:\n\ta: 1"
+    text = run_summary(make_result(verdict=Verdict(passed=False, reasons=[said, "second"])), [])
+    block = "\n".join(["        a: <1>", "", "        ```", "      got:", "              a: 1"])
+    assert f"- expected \\| \\*this\\*:\n\n{block}\n- second\n" in text
+    assert_well_formed(text)
+
+
+def test_of_many_lines_the_first_and_the_last_are_in_the_summary(make_result: Make) -> None:
+    lines = "\n".join(f"line {number}" for number in range(100))
+    text = run_summary(make_result(verdict=Verdict(passed=False, reasons=[f"first\n{lines}", "x " * 5_000])), [])
+    assert "\n      line 18\n      … 61 more lines, in result.json\n      line 80\n" in text
+    assert "\n      line 99\n- x x" in text
+
+
+@pytest.mark.parametrize(
+    ("said", "outcome", "passed", "expected"),
+    [
+        ([], "failed", False, "The verifier was not asked: the run failed before."),
+        (["failed"], "failed", False, "The verifier's judgement: failed."),
+        (["ok"], "passed", True, "The verifier's judgement: passed."),
+        (["ok"], "failed", False, "The verifier's judgement: passed; the run failed all the same."),
+        ([], "passed", True, "The verifier was not asked: the run failed before."),
+        (["failed", None], "failed", False, "The verifier was not asked: the run failed before."),
+        ([], "error", None, "The verifier did not judge this run."),
+    ],
+)
+def test_what_the_verifier_said_is_its_own_word(
+    said: list[str | None], outcome: str, passed: bool | None, expected: str, make_result: Make, make_event: Make
+) -> None:
+    """It is not asked when a stage failed; a broken promise overrules it; a resumed run asks it anew."""
+    verdict = None if passed is None else Verdict(passed=passed, reasons=["so it is"])
+    rows = [make_event(1, 0, "run_started")]
+    rows += [make_event(2, 1, "verdict_reached", status=word) if word else make_event(3, 2, "run_resumed") for word in said]
+    text = run_summary(make_result(outcome=outcome, verdict=verdict), [*rows, make_event(4, 3, "run_finished")])
+    assert section(text, "Verdict").strip().splitlines()[0] == expected
 
 
 def test_a_verdict_without_a_reason_says_so(make_result: Make) -> None:
@@ -228,6 +274,14 @@ def test_an_empty_sweep_and_a_great_one(make_result: Make, make_summary: Make) -
     assert tables(empty) == []
     great = sweep_summary(make_summary([], [make_result()] * 500, failed=500, cells=500))
     assert "… and 300 more runs, in benchmark-summary.json" in great
+
+
+def test_runs_without_their_sandbox_are_told_of(make_result: Make, make_summary: Make) -> None:
+    run = make_result(outcome="passed", verdict=Verdict(passed=True), sandbox=SandboxUse(requested="wasm", reason="no `wasmtime`"))
+    text = sweep_summary(make_summary([], [run], passed=1, cells=1))
+    assert_well_formed(text)
+    assert "\n\n- 1 run asked for the sandbox wasm and ran without it: no \\`wasmtime\\`\n" in text
+    assert "sandbox" not in sweep_summary(make_summary([], [make_result()], failed=1, cells=1))
 
 
 def test_every_metric_is_in_the_table(make_result: Make) -> None:

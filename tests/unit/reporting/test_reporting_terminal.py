@@ -11,6 +11,7 @@ import pytest
 from pytest_execgo.chaos.catalogue import unusable
 from pytest_execgo.plan.chaos import ChaosProfile, Fault, Trigger
 from pytest_execgo.plan.fault import Surroundings
+from pytest_execgo.plan.sandbox import SandboxUse
 from pytest_execgo.plan.statistics import GateResult
 from pytest_execgo.reporting.terminal import sweep_table
 
@@ -26,6 +27,21 @@ def test_one_line_a_group_and_totals(make_group: Make, make_summary: Make) -> No
         "vuln_scan     crewai     replay  none   2/3 passed, 1 failed  56.0 ms         321 ms      2.9x",
         "6 cells: 5 passed, 1 failed in 8.20 s",
     ]
+
+
+@pytest.mark.parametrize(
+    ("sources", "said"),
+    [
+        (["reference"] * 3 + ["recording"] * 9, ["plans: 3 of the reference plan (no recordings), 9 recordings"]),
+        (["reference", "live", "recording", None], ["plans: 1 of the reference plan (no recordings), 1 recording, 1 live"]),
+        (["recording", "live", None], []),
+    ],
+)
+def test_plans_that_no_framework_made_are_told(
+    sources: list[str | None], said: list[str], make_result: Make, make_summary: Make
+) -> None:
+    lines = sweep_table(make_summary([], [make_result(outcome="passed", plan_source=source) for source in sources]))
+    assert [line for line in lines if "plans:" in line] == said
 
 
 @pytest.mark.parametrize(
@@ -117,6 +133,24 @@ def test_skips_are_grouped_by_reason_most_frequent_first(make_result: Make, make
     many = sweep_table(make_summary([], [skipped(f"reason {index}") for index in range(13)], skipped=13, cells=13))
     assert len(many) == 12
     assert many[-1] == "skipped for 3 more reasons, in benchmark-summary.md"
+
+
+def test_runs_without_their_sandbox_are_counted_with_the_reason(make_result: Make, make_summary: Make) -> None:
+    def ran(outcome: str = "passed", **use: Any) -> Any:
+        return make_result(outcome=outcome, sandbox=SandboxUse(**use))
+
+    missing = {"requested": "wasm", "reason": "wasmtime is not installed\n  hint: install it"}
+    runs = [
+        ran(requested="docker", effective="native", reason="no engine"),
+        *(ran(outcome, **missing) for outcome in ("passed", "failed", "skipped")),
+        ran(requested="native", effective="native"),
+        make_result(outcome="passed"),
+    ]
+    assert sweep_table(make_summary([], runs, passed=4, failed=1, cells=6), 120)[1:3] == [
+        "2 runs asked for the sandbox wasm and ran without it: wasmtime is not installed ⏎ hint: install it",
+        "1 run asked for the sandbox docker and ran in native instead: no engine",
+    ]
+    assert max(map(len, sweep_table(make_summary([], runs), 40))) <= 40
 
 
 def test_one_reason_with_several_chaos_profiles_is_told_once(make_result: Make, make_summary: Make) -> None:

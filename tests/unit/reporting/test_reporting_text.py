@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_execgo.reporting.text import counted, duration, fit, one_line, share, times, wrapped
+from pytest_execgo.reporting.text import abridged, counted, duration, fit, lines_of, one_line, share, times, wrapped
 
 ANYTHING = st.text(st.characters(), max_size=400)
 
@@ -40,6 +40,54 @@ def test_a_cut_says_how_much_was_cut() -> None:
     assert one_line("x" * 30, 10) == "x" * 10 + "… (+20 characters)"
     assert one_line("x" * 10, 10) == "x" * 10
     assert one_line("x" * 1_000_000, 10) == "x" * 10 + "… (+999990 characters)"
+
+
+@settings(deadline=None)
+@given(ANYTHING, st.integers(1, 90), st.integers(0, 90))
+def test_a_cut_makes_a_text_shorter(text: str, limit: int, blanks: int) -> None:
+    text = f"x{text}{' ' * blanks}y"
+    whole, cut = one_line(text), one_line(text, limit)
+    assert cut == whole or len(cut) < len(text)
+    assert len(cut) <= limit + len("… (+1234567 characters)")
+
+
+def test_what_is_no_longer_than_its_note_is_not_cut() -> None:
+    assert one_line("dependency people:1 failed", 21) == "dependency people:1 failed"
+    note = "… (+19 characters)"
+    assert one_line("x" * 10 + "y" * len(note), 10).endswith("xy" + "y" * (len(note) - 1))
+    assert one_line("x" * 10 + "y" * 19, 10) == "x" * 10 + note
+    assert one_line("x" + " " * 60 + "y", 10) == "x y", "what is not looked at is more than a note"
+
+
+def test_lines_keep_their_indentation() -> None:
+    assert lines_of("expected:\n  a: 1\n  b: 2\ngot:\n  a: 1") == ["expected:", "  a: 1", "  b: 2", "got:", "  a: 1"]
+    assert lines_of(" it died\n    hint: do   this\n\n \n      then that\n") == ["it died", "hint: do   this", "", "  then that"]
+    assert lines_of("a\n\tb\r\n\t\tc\x1b\u2028\t d ") == ["a", "b", "        c\ufffd", " d"]
+    assert lines_of("") == [""]
+
+
+@settings(deadline=None)
+@given(st.text("ab \n\t\x0b", max_size=400) | ANYTHING, st.integers(7, 12))
+def test_abridged_lines_stay_within_bounds(text: str, most: int) -> None:
+    lines = abridged(lines_of(text), most, 60, 3)
+    assert 1 <= len(lines) <= most
+    assert all(len(line) <= 60 and len(line.splitlines()) <= 1 for line in lines)
+
+
+def test_of_many_lines_the_first_and_the_last_are_left() -> None:
+    lines = [f"line {number}" for number in range(20)]
+    assert abridged(lines[:7], 7, 60, 3) == lines[:7]
+    assert abridged(lines[:8], 7, 60, 3) == [*lines[:3], "… 2 more lines, in result.json", *lines[5:8]]
+    assert abridged(lines, 7, 60, 3) == [*lines[:3], "… 14 more lines, in result.json", *lines[-3:]]
+
+
+def test_a_long_line_is_folded_at_its_own_depth() -> None:
+    lines = abridged(["a", f"    {'word ' * 14}end", f"{' ' * 50}^^^"], 7, 60, 3)
+    assert lines == ["a", f"    {'word ' * 11}".rstrip(), f"    {'word ' * 3}end", f"{' ' * 50}^^^"]
+    deep = abridged([f"{' ' * 3_000}{'word ' * 999}end"], 7, 60, 3)
+    assert [len(line) - len(line.lstrip()) for line in deep] == [30] * 3
+    shown = " ".join(line.strip() for line in deep).partition("…")[0]
+    assert deep[2].endswith(f"… (+{len('word ' * 999 + 'end') - len(shown)} characters)")
 
 
 @settings(deadline=None)
