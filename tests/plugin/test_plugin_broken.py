@@ -63,7 +63,7 @@ def test_in_tests_of_ones_own_too(mixed: Any) -> None:
     outcomes = {row["scenario_id"]: row["outcome"] for row in mixed.summary()["runs"]}
     assert outcomes == {"hello": "passed", "bad_chaos": "error", "bad_verifier": "error", "bad_yaml": "error"}
     listed = mixed.run_plain("--execgo-dry-run", "-k", "langgraph", "test_in_tests_of_ones_own_too.py")
-    listed.stdout.fnmatch_lines(["*bad_yaml:langgraph:* excluded: *scenario.yaml:2:*", "*hello:langgraph:* runs"])
+    listed.stdout.fnmatch_lines(["*bad_yaml:langgraph:* excluded: *scenario.yaml:2:*", "*hello:langgraph:* runs  (reference plan)"])
 
 
 def test_a_verifier_that_can_not_be_imported_is_said_before_anything_is_started(project: Any) -> None:

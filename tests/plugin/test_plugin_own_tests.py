@@ -125,7 +125,7 @@ def test_a_dry_run_knows_what_conftest_adds(project: Any) -> None:
         "def pytest_execgo_frameworks(config):\n    return {'mine': replace(adapter, framework='mine')}\n"
     )
     result = project.run_plain("--execgo-matrix", "--execgo-dry-run", "--execgo-framework=mine")
-    result.stdout.fnmatch_lines(["*hello:mine:replay:none:0*runs"])
+    result.stdout.fnmatch_lines(["*hello:mine:replay:none:0*runs  (reference plan)"])
 
 
 HEAVY = ("pydantic", "requests", "yaml", "jinja2", "starlette", "uvicorn", "testcontainers", "hypothesis", "langgraph")
