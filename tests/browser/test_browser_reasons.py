@@ -25,8 +25,12 @@ TRACE = [f'  File "<b>part_{number}</b>.py", line {number}' for number in range(
 SAID = "\n".join(["the program failed:", *TRACE, "AssertionError: 3 notices, not 1"])
 
 
+def reason(number: int) -> str:
+    return f"reason {chr(97 + number)}: <i>odd</i>" if number % 2 else SAID.replace("3 notices", f"{number + 3} notices")
+
+
 def varied(report: Report, count: int) -> Any:
-    """Return the sweep's summary with its failed run `count` times, of which every second one has a reason of its own."""
+    """Return the sweep's summary with its failed run `count` times: every second one has a reason of its own, others a number."""
     template = report.run("langgraph", "none")
     runs = [
         template.model_copy(
@@ -34,7 +38,7 @@ def varied(report: Report, count: int) -> Any:
                 "run_id": f"run-{number}",
                 "cell_id": f"{number:016x}",
                 "repetition": number,
-                "verdict": Verdict(passed=False, reasons=[f"reason {number}: <i>odd</i>" if number % 2 else SAID]),
+                "verdict": Verdict(passed=False, reasons=[reason(number)]),
             }
         )
         for number in range(count)
