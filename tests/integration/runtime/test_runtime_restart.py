@@ -54,6 +54,10 @@ class Kernel:
         task = {"id": task_id, "type": "runtime", "input": {"execution": execution}, **rest}
         assert self.client.post("/tasks", json={"tasks": [task]}).status_code == 202
 
+    def heard_of(self, task_id: str) -> None:
+        """Wait until the runtime has answered that it took a task; one that dies before may never have been there."""
+        eventually(lambda: bool(self.client.get(f"/tasks/{task_id}").json().get("handle_id")), f"nothing was heard of {task_id}")
+
     def ended(self, task_id: str) -> dict[str, Any]:
         found: dict[str, Any] = {}
 
@@ -93,6 +97,7 @@ def test_a_killed_runtime_comes_back_and_its_commands_were_never_gone(kernel: Ke
     for name in names:
         kernel.submit(name, gated(tmp_path, name))
     begun(tmp_path, names)
+    kernel.heard_of(names[0])
     kernel.stack.kill(Service.RUNTIME)
     kernel.submit("meanwhile", f"echo 1 >> {tmp_path}/meanwhile; echo 5")
     (tmp_path / "gate").touch()
@@ -123,6 +128,7 @@ def test_a_killed_kernel_finds_its_commands_again(kernel: Kernel, tmp_path: Path
 def test_a_task_that_timed_out_while_the_runtime_was_away_is_ended_when_it_is_back(kernel: Kernel, tmp_path: Path) -> None:
     kernel.submit("slow", gated(tmp_path, "slow"), timeout=1500)
     (pid,) = begun(tmp_path, ["slow"])
+    kernel.heard_of("slow")
     kernel.stack.kill(Service.RUNTIME)
     assert kernel.ended("slow")["runtime"]["error"]["code"] == "timeout"
     assert alive(pid)
