@@ -36,6 +36,7 @@ def test_bubblewrap_leaves_no_child_behind_that_waits_for_it(words: list[str], m
         one = begun([*words, "600"])
         time.sleep(number / 5000)  # up to the time that it takes to make the place
         one.close()  # `SandboxError` when something holds its streams
+        assert one._process.returncode is not None
 
 
 def test_a_signal_that_comes_while_it_is_started_waits_and_then_ends_it(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
