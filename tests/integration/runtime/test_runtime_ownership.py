@@ -105,7 +105,11 @@ def parent_of(pid: int) -> int:
 
 
 def began(folder: Path, count: int) -> list[Path]:
-    eventually(lambda: len(list(folder.glob("*.began"))) == count, f"{count} commands never began in {folder}")
+    """The notes of so many commands, each written whole: a shell makes the file before it writes into it."""
+    eventually(
+        lambda: [path.read_text().endswith("\n") for path in folder.glob("*.began")] == [True] * count,
+        f"{count} commands never began in {folder}",
+    )
     return sorted(folder.glob("*.began"))
 
 
