@@ -24,6 +24,7 @@ from pytest_execgo.plugin.recorder import Recorder
 from pytest_execgo.reporting.terminal import sweep_table
 from pytest_execgo.reporting.text import counted
 from pytest_execgo.scenarios.catalogue import FILE_NAMES
+from pytest_execgo.scenarios.verifiers import REWRITTEN
 from pytest_execgo.wiring.baselines import unfinished
 from pytest_execgo.wiring.closing import rerun_command, write_summary
 from pytest_execgo.wiring.settings import Settings
@@ -62,6 +63,7 @@ class ExecGoSession:
         settings = settings_of(config)
         if settings.dry_run:
             config.option.collectonly = True  # for pytest and for other plugins, too, nothing is to be run or kept
+        pytest.register_assert_rewrite(REWRITTEN)
         return cls(config, settings, build_sweep(config, settings, sweep_id), opened_ns)
 
     def enter_matrix(self) -> None:

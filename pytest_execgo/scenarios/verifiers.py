@@ -9,6 +9,7 @@ import linecache
 import sys
 import traceback
 from collections.abc import Mapping
+from importlib.abc import Loader
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import CodeType, ModuleType
@@ -18,6 +19,9 @@ from pytest_execgo.core.errors import ExecGoError, UsageError
 from pytest_execgo.core.jsonvalue import describe, shortened
 from pytest_execgo.plan.verdict import Verdict, Verifier, VerifierContext
 from pytest_execgo.scenarios.model import Scenario
+
+REWRITTEN = "execgo_verifiers"
+"""The package by which whoever rewrites assertions (pytest, once it was told of it) knows verifiers."""
 
 
 def load_verifier(scenario: Scenario, registered: Mapping[str, Verifier]) -> Verifier:
@@ -85,6 +89,16 @@ class _SourceLoader(SourceFileLoader):
         return code
 
 
+def _loader(name: str, path: Path) -> Loader:
+    """Return what imports a file: pytest's loader, which rewrites assertions, where that stands ready; else one of our own."""
+    importlib.invalidate_caches()
+    for finder in sys.meta_path:
+        spec = finder.find_spec(f"{REWRITTEN}.{path.stem}", [str(path.parent)], None)
+        if spec is not None and spec.loader is not None and spec.origin == str(path) and type(spec.loader) is not SourceFileLoader:
+            return spec.loader
+    return _SourceLoader(name, str(path))
+
+
 def _import(path: Path) -> ModuleType:
     """Import a file under a name of its own; the same file with the same content is imported once."""
     try:
@@ -95,11 +109,12 @@ def _import(path: Path) -> ModuleType:
     name = f"execgo_verifier_{identity}"
     if name in sys.modules:
         return sys.modules[name]
-    spec = importlib.util.spec_from_loader(name, _SourceLoader(name, str(path)))
+    spec = importlib.util.spec_from_file_location(name, path, loader=_loader(name, path))
     if spec is None or spec.loader is None:
         raise UsageError("bad_verifier", f"{path}: can't be imported")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # before it runs: dataclasses look their own module up
+    keeping, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # pytest's is chosen by size and second, too
     try:
         spec.loader.exec_module(module)
     except SyntaxError as error:
@@ -111,6 +126,8 @@ def _import(path: Path) -> ModuleType:
         line = _line_in(str(path), error) or 1
         what = f"{path}:{line}: importing it raised {type(error).__name__}: {error}"
         raise UsageError("bad_verifier", what, "a verifier is one file, and can't import files beside it") from error
+    finally:
+        sys.dont_write_bytecode = keeping
     return module
 
 
@@ -152,10 +169,11 @@ def _where(verifier: object, error: BaseException | None = None) -> str:
 
 
 def _assertion(verifier: object, error: AssertionError) -> str:
-    """Return an assertion's message; where it has none, the assertion itself and its place."""
-    if str(error).strip():
-        return str(error)
+    """Return an assertion's message; where it has none, the assertion itself (with its values, if rewritten) and its place."""
+    said = str(error).strip()
+    if said and not said.startswith("assert "):
+        return said
     frame = traceback.extract_tb(error.__traceback__)[-1]
     first = frame.lineno or 1
     source = (linecache.getline(frame.filename, line).strip() for line in range(first, (frame.end_lineno or first) + 1))
-    return f"{' '.join(source)} ({frame.filename}:{first})".strip()
+    return f"{said or ' '.join(source)} ({frame.filename}:{first})".strip()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -85,3 +86,33 @@ def test_a_broken_chaos_profile_is_one_usage_error(project: Any, arguments: tupl
     assert result.stderr.str().count("lightning") == 1
     assert "Traceback" not in result.stderr.str()
     assert not (project.path / "var").exists()
+
+
+ASSERTING = """\
+from pytest_execgo import Verdict
+
+
+def verify(context):
+    found = [context.workspace.name, "greeting.txt"][1:]
+    assert len(found) == 3
+    return Verdict.of([])
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ((), r"assert 1 == 3\n \+  where 1 = len\(\['greeting.txt'\]\) \(.+/verifier.py:6\)"),
+        (("-n", "1"), r"assert 1 == 3\n \+  where 1 = len\(\['greeting.txt'\]\) \(.+/verifier.py:6\)"),
+        (("--assert=plain",), r"assert len\(found\) == 3 \(.+/verifier.py:6\)"),
+    ],
+    ids=["alone", "worker", "plain"],
+)
+def test_an_assertion_of_a_verifier_shows_its_values(project: Any, options: tuple[str, ...], reason: str) -> None:
+    folder = project.scenario("hello", verifier=ASSERTING)
+    before = sorted(folder.rglob("*"))
+    project.pytester.runpytest_subprocess("--execgo-matrix", "--execgo-framework=langgraph", *options).assert_outcomes(failed=1)
+    (row,) = project.results()
+    (said,) = row["verdict"]["reasons"]
+    assert re.fullmatch(reason, said), said
+    assert sorted(folder.rglob("*")) == before, "the folder stays clean"
