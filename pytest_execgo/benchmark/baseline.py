@@ -20,7 +20,7 @@ _MAKE_ONE = "--execgo-baseline save=FILE writes one"
 
 
 def baseline_of(summary: BenchmarkSummary) -> Baseline:
-    """Return what of a sweep is kept: how each cell ended and why, what it ran on, its seed."""
+    """Return what of a sweep is kept: how each cell ended and why, what it ran on, its seed. A run that was interrupted ended nohow."""
     ran = [run for run in summary.runs if run.outcome != "skipped"] or summary.runs
     names = sorted({name for run in ran for name in run.versions})
     return Baseline(
@@ -28,7 +28,7 @@ def baseline_of(summary: BenchmarkSummary) -> Baseline:
         finished_at=summary.finished_at,
         backend=_all_of(run.backend for run in ran) or "none",
         versions={name: _all_of(run.versions[name] for run in ran if name in run.versions) for name in names},
-        cells=[outcome_of(run) for run in summary.runs],
+        cells=[outcome_of(run) for run in summary.runs if not run.interrupted],
     )
 
 

@@ -85,6 +85,15 @@ def test_skipped_cells_are_in_no_pair_and_that_is_said(make_run: Make, compared:
     ]
 
 
+def test_a_run_that_was_interrupted_is_no_regression_but_was_not_run(make_run: Make, compared: Make) -> None:
+    cut = make_run("a", outcome="inconclusive", reason="interrupted: KeyboardInterrupt")
+    comparison = compared([make_run("a"), make_run("b")], [cut, make_run("b")])
+    assert kinds(comparison) == [("removed", "passed", None)]
+    assert (comparison.paired, comparison.regressions) == (1, 0)
+    assert "not run this time, which is no regression: 1 cell of the baseline" in comparison.notes
+    assert kinds(compared([cut], [make_run("a")])) == [("added", None, "passed")]
+
+
 def test_changes_come_worst_kind_first_then_by_cell(make_run: Make, compared: Make) -> None:
     ends = [("z", "passed", "failed"), ("y", "failed", "passed"), ("x", "failed", "error"), ("b", "passed", "error")]
     found = compared([make_run(name, 0, old) for name, old, _ in ends], [make_run(name, 0, new) for name, _, new in ends])
