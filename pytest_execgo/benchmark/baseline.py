@@ -20,7 +20,7 @@ _MAKE_ONE = "--execgo-baseline save=FILE writes one"
 
 
 def baseline_of(summary: BenchmarkSummary) -> Baseline:
-    """Return what of a sweep is kept: how each cell ended and why, what it ran on, its seed. A run that was interrupted ended nohow."""
+    """Return what of a sweep is kept: how each cell ended and why, what it ran on, its seed; nothing of interrupted runs."""
     ran = [run for run in summary.runs if run.outcome != "skipped"] or summary.runs
     names = sorted({name for run in ran for name in run.versions})
     return Baseline(

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
+_IDLE_S = 3600
+"""How long an idle connection is kept: one that is closed while a request is on its way to it resets that request."""
+
 
 def parse_address(text: str) -> tuple[str, int]:
     """Split `host:port` as Go's servers write it: `:8080` is every interface, `127.0.0.1:0` a port of the system's choice."""
@@ -120,6 +123,7 @@ def serve(
         proxy_headers=False,
         server_header=False,
         timeout_graceful_shutdown=max(1, round(shutdown_timeout)),
+        timeout_keep_alive=_IDLE_S,
         ws="none",
         http=BoundedHead,
         loop="uvloop",

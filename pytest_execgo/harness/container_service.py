@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _POLL = 0.03
 _PROBE_TIMEOUT = 1.0
 _TOLD_TIMEOUT = 10.0  # seconds within which the engine must tell of what it has done
-_LAST_WORDS_TIMEOUT = 2.0
+_LAST_WORDS_TIMEOUT = 10.0
 _CPU_PERIOD = 100_000  # microseconds
 _UNBOUNDED = 1 << 50  # bytes; engines take no number that means "none" here
 _GONE, _CONFLICT = 404, 409
@@ -105,8 +105,7 @@ class ServiceContainer:
         self.state.ended_by = signal.SIGTERM
         with engine_call(f"stop the {self.service}"):
             self._api.stop(self.state.id, timeout=grace)
-        self._expect("end", lambda: self.state.over)
-        self._end_copy()
+        self._await_end()
 
     def kill(self) -> None:
         """End it at once and return when it is gone; one that has ended is fine."""
@@ -119,8 +118,7 @@ class ServiceContainer:
         except EngineError as error:
             if error.status != _CONFLICT:  # it has just ended by itself
                 raise
-        self._expect("end", lambda: self.state.over)
-        self._end_copy()
+        self._await_end()
 
     def pause(self) -> None:
         """Freeze it, and return once it is."""
@@ -186,6 +184,13 @@ class ServiceContainer:
             raise StackError(
                 "engine_silent", f"the engine did not tell within {_TOLD_TIMEOUT:g} s that the {self.service} did {what}"
             )
+
+    def _await_end(self) -> None:
+        """Return when it has ended and its port refuses connections, which the engine sees to after it has told of the end."""
+        self._expect("end", lambda: self.state.over)
+        with engine_call(f"describe the {self.service}"):
+            self._api.inspect_container(self.state.id)  # it answers only once it has done with the container
+        self._end_copy()
 
     def _end_copy(self) -> None:
         """Let the log get whole, then stop copying."""

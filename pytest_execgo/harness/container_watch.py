@@ -122,16 +122,16 @@ class EngineWatch:
         for event in self._events:
             with self._changed:
                 self._apply(event)
+                self._tell()  # before whoever waits goes on: what that one sees by then is no news
                 self._changed.notify_all()
-            self._tell()
         with self._changed:
             self._gone = True
             for container in self.containers.values():
                 if not self._closed and container.live:
                     container.live, container.failed = False, "the container engine has ended, or can't be reached any more"
+            if not self._closed:
+                self._tell()
             self._changed.notify_all()
-        if not self._closed:
-            self._tell()
 
     def _apply(self, event: Mapping[str, Any]) -> None:
         about = event.get("Actor", {}).get("Attributes", {})

@@ -164,8 +164,8 @@ class Supervised:
                     self._apply(json.loads(line))
                 if not data:
                     self._end()
+                self._tell()  # before whoever waits goes on: what that one sees by then is no news
                 self._changed.notify_all()
-            self._tell()
             if not data:
                 return
 

@@ -64,5 +64,6 @@ class ForkServers:
                 except subprocess.TimeoutExpired:
                     server.kill()
                     server.wait()
-                (self._folder / f"{kind}.sock").unlink(missing_ok=True)
+                for name in (f"{kind}.sock", f"{kind}.sock.new"):
+                    (self._folder / name).unlink(missing_ok=True)
             self._running.clear()

@@ -42,10 +42,12 @@ def serve(kind: str, address: str, main: Callable[[list[str]], int]) -> int:
     """Serve clients at a socket until standard input ends; `main` does what each of them says, in a process of its own."""
     for name in PRELOADED[kind]:
         import_module(f"pytest_execgo.sandbox.{name}")
-    Path(address).unlink(missing_ok=True)
+    unready = Path(f"{address}.new")
+    unready.unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(address)
+        listener.bind(str(unready))
         listener.listen(128)
+        unready.replace(address)  # who sees it there is answered
         listener.setblocking(False)
         door = _Door(listener)
         gc.freeze()  # so that what is never freed is not written to, and stays shared with the copies
