@@ -44,7 +44,7 @@ def engine() -> Any:
     from pytest_execgo.core.engine.connection import EngineMissing, connect
 
     try:
-        return connect()
+        return connect(timeout=60)  # what is found now holds for the whole process
     except EngineMissing as error:
         _absent(str(error))
 

@@ -45,7 +45,7 @@ def browser() -> Iterator[Browser]:
     if program is None:
         missing(f"no Chromium on PATH ({', '.join(CHROMIUMS)})")
     with sync_playwright() as play:
-        found = play.chromium.launch(executable_path=program, args=FLAGS)
+        found = play.chromium.launch(executable_path=program, args=FLAGS, timeout=120_000)
         yield found
         found.close()
 
@@ -77,7 +77,7 @@ class Watched:
     def until(self, page: Page, condition: str) -> None:
         """Wait, frame by frame, for a condition. (The page's policy forbids what playwright's own waiting would evaluate.)"""
         page.evaluate(f"""async () => {{
-          const deadline = performance.now() + 20000;
+          const deadline = performance.now() + 60000;
           while (!({condition})) {{
             if (performance.now() > deadline) throw new Error({condition!r});
             await new Promise(requestAnimationFrame);

@@ -288,7 +288,7 @@ def test_a_cell_prints_with_all_that_is_folded(watched: Watched, report: Report)
     wide = (
         "[...document.querySelectorAll('.timeline, .graph')].filter((one) => one.getBoundingClientRect().right > innerWidth).length"
     )
-    assert page.evaluate(wide) == 0
+    watched.until(page, f"{wide} === 0")  # they are told their new width with the next frame
 
 
 @pytest.mark.parametrize(("width", "scheme", "locale"), [(400, "dark", "zh-CN"), (400, "light", "en-US"), (1280, "dark", "en-US")])

@@ -165,7 +165,7 @@ def test_the_search_looks_into_names_ids_and_reasons_and_survives_a_reload(watch
     page = watched.open(report.file)
     page.keyboard.press("/")
     page.keyboard.type("zombie NONE")
-    watched.until(page, "document.querySelectorAll('#runs tbody tr').length === 1")
+    watched.until(page, "location.hash.endsWith('NONE') && document.querySelectorAll('#runs tbody tr').length === 1")
     assert page.locator("#runs tbody tr").inner_text().startswith("✕\nfailed\trelay\tlanggraph\treplay\tnone")
     assert page.evaluate("document.activeElement.id") == "search"
     page.reload()

@@ -62,7 +62,7 @@ def test_what_a_run_leaves_behind_does_not_reach_the_next_one(project: Any, plan
 def test_a_runtime_that_dies_is_an_error_not_a_failed_plan(project: Any, plan: Any) -> None:
     text = (project.path / "scenarios/hello/scenario.yaml").read_text().replace("os.file,", "os.file, runtime.command,")
     text += "recovery: {restarts: 0}\n"
-    command = {"kind": "command", "program": "sleep", "args": ["60"]}
+    command = {"kind": "command", "program": "sh", "args": ["-c", "touch begun; sleep 60"], "cwd": "${{ workspace }}"}
     project.scenario("hello", text=text, plan=plan({"id": "wait", "type": "runtime", "input": {"execution": command}}))
     project.pytester.makepyfile(
         """
@@ -74,9 +74,8 @@ def test_a_runtime_that_dies_is_an_error_not_a_failed_plan(project: Any, plan: A
 
         def test_one(execgo_cell, execgo_stack, request):
             def kill():
-                while not list(Path("var/runs").glob("*/timeline.jsonl.partial")):
+                while not list(Path("var/runs").glob("*/workspace/begun")):
                     time.sleep(0.05)
-                time.sleep(0.5)
                 execgo_stack.kill(Service.RUNTIME)
 
             threading.Thread(target=kill, daemon=True).start()
@@ -257,7 +256,7 @@ def test_the_seed_reaches_the_run(project: Any) -> None:
 def test_two_runs_at_once_in_one_folder_lose_nothing(project: Any) -> None:
     command = [sys.executable, "-m", "pytest", "--execgo-matrix", "--execgo-framework=langgraph", "-q", "-p", "no:cacheprovider"]
     both = [subprocess.Popen(command, cwd=project.path, stdout=subprocess.DEVNULL) for _ in range(2)]
-    assert [process.wait(60) for process in both] == [0, 0]
+    assert [process.wait(180) for process in both] == [0, 0]
     assert len(project.results()) == 2
     assert len(list((project.path / "var/runs/sweeps").glob("*/benchmark-summary.json"))) == 2
     assert project.summary()["totals"]["passed"] == 1

@@ -93,7 +93,6 @@ def test_a_lost_supervisor_costs_no_later_cell_and_no_summary(project: Any) -> N
         """
         import os
         import signal
-        import time
         from pathlib import Path
 
         def pytest_execgo_cell_finished(config, result):
@@ -102,7 +101,7 @@ def test_a_lost_supervisor_costs_no_later_cell_and_no_summary(project: Any) -> N
                     mine = int(place.joinpath("stat").read_text().rpartition(")")[2].split()[1]) == os.getpid()
                     if mine and b"supervisor.py" in place.joinpath("cmdline").read_bytes():
                         os.kill(int(place.name), signal.SIGKILL)
-                        time.sleep(0.2)
+                        os.waitid(os.P_PID, int(place.name), os.WEXITED | os.WNOWAIT)
                 except OSError:
                     continue
         """

@@ -74,7 +74,7 @@ def model(model_process: Model) -> Model:
 
 @pytest.fixture(scope="module")
 def pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorkerPool]:
-    with WorkerPool(os.environ, folder=tmp_path_factory.mktemp("planners")) as pool:
+    with WorkerPool(os.environ, folder=tmp_path_factory.mktemp("planners"), grace_s=20) as pool:  # a busy machine is no hang
         yield pool
     assert pool.pids() == []
 

@@ -223,7 +223,7 @@ def test_a_model_that_is_silent_until_the_deadline_is_told_in_time(planner: Any,
     planner.plan()
     before = planner.pool.pids()
     planner.model.order(fault, parameters={"ms": 60_000}, role=role)
-    failed = failure(planner, deadline_ms=2_000)
+    failed = failure(planner, deadline_ms=5_000)
     assert (failed.code, failed.layer, failed.retryable) == ("planner_timed_out", "planner", True)
     assert planner.pool.pids() == before
 
@@ -311,7 +311,7 @@ def test_a_process_that_is_killed_or_hangs_is_the_adapters_failure_and_replaced(
         planner.plan()
         [pid] = pool.pids()
         planner.model.order("slow_first_byte", parameters={"ms": 60_000}, count=1)
-        thread, ends = in_background(lambda: planner.plan(deadline_ms=4_000 if signum == signal.SIGSTOP else 60_000))
+        thread, ends = in_background(lambda: planner.plan(deadline_ms=8_000 if signum == signal.SIGSTOP else 60_000))
         until(lambda: planner.model.counts()["hits"]["planner"] == 1)
         os.kill(pid, signum)
         thread.join(60)

@@ -117,7 +117,7 @@ def call(endpoints: Endpoints, path: str, body: Any = None, *, url: str | None =
     request = urllib.request.Request((url or endpoints.kernel) + path, data)
     if endpoints.token and token:
         request.add_header("Authorization", f"Bearer {endpoints.token}")
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=30) as answer:
         return json.loads(answer.read() or "null")
 
 
@@ -134,7 +134,7 @@ def answers(endpoints: Endpoints, service: Service) -> bool:
 def finished(endpoints: Endpoints, task: dict[str, Any]) -> dict[str, Any]:
     """Run one task and return its record at the end."""
     call(endpoints, "/tasks", {"tasks": [task]})
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while True:
         record = cast("dict[str, Any]", call(endpoints, f"/tasks/{task['id']}"))
         if record["status"] not in ("pending", "running"):
@@ -338,7 +338,8 @@ def test_logs_are_text_or_refused(stack: Stack, endpoints: Endpoints) -> None:
     assert said is not None
     stack.restart(Service.KERNEL)  # by then what the kernel had to say is in the file
     assert '"listening"' in stack.logs(Service.KERNEL, tail=1000)
-    assert stack.logs(Service.KERNEL, tail=10_000) == said.read_text()
+    told = stack.logs(Service.KERNEL, tail=10_000)
+    assert said.read_text().startswith(told)  # it goes on
     lines = said.read_text().splitlines()
     assert len(set(lines)) == len(lines)
 
@@ -379,7 +380,7 @@ def test_nothing_outlives_an_owner_that_is_killed(request: pytest.FixtureRequest
         except (OSError, http.client.HTTPException):  # half of it still is
             return True
 
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while any(map(there, Service)):
         assert time.monotonic() < deadline
         time.sleep(0.05)

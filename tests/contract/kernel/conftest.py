@@ -116,6 +116,11 @@ class Subject:
         """Assert that a value is what was expected, the order of fields included."""
         assert _ordered(seen) == _ordered(self.own(expected))
 
+    def in_order(self, *times: str) -> bool:
+        """Tell whether times are in order; their fractions differ in length, so that the zone behind them must not count."""
+        bare = [re.sub(r"(Z|[+-]\d\d:\d\d)\Z", "", moment) for moment in times]
+        return bare == sorted(bare)
+
     def without_times(self, envelope: dict[str, Any]) -> dict[str, Any]:
         """Check the parts of an envelope that differ from run to run, and take them out."""
         envelope = dict(envelope)
@@ -138,7 +143,7 @@ def _start(folder: Path, *flags: str) -> tuple[subprocess.Popen[bytes], str]:
     command = [sys.executable, "-m", "pytest_execgo.kernel", "-addr", "127.0.0.1:0", "-data-dir", str(folder / "data")]
     command += ["-history", str(folder / "history.jsonl"), *flags]
     process = subprocess.Popen(
-        [*command, "--ready-fd", str(writing)], cwd=folder, env=clean, pass_fds=[writing], stdout=subprocess.DEVNULL
+        [*command, "--ready-fd", str(writing)], cwd=folder, env=clean, pass_fds=[writing], stdout=subprocess.DEVNULL, umask=0o022
     )
     os.close(writing)
     with os.fdopen(reading) as ready:

@@ -470,7 +470,8 @@ def test_html_characters_leave_escaped(subject: Any) -> None:
 def test_run_times_bracket_the_attempt(subject: Any) -> None:
     (task,) = subject.run({"id": "§s", "type": "sleep", "params": {"duration_ms": 40}})
     run = task["runtime"]
-    assert task["created_at"] <= run["started_at"] < run["finished_at"] <= task["updated_at"]
+    assert subject.in_order(task["created_at"], run["started_at"], run["finished_at"], task["updated_at"])
+    assert run["started_at"] != run["finished_at"]
     assert 40 <= run["duration_ms"] < 10_000
 
 

@@ -22,6 +22,7 @@ from pytest_execgo.sandbox.wasm import WasmConfinement
 
 ROOT = Path(__file__).parents[3]
 NOBODY = 65534
+USER = 20_000 + os.getpid() % 40_000  # whose processes are counted together: one of this process's alone
 MIB = 1 << 20
 
 
@@ -65,7 +66,7 @@ class OtherUser:
         self._ask("cleanup")
 
     def _ask(self, *what: Any) -> Any:
-        words = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", self._python, "-B", "-c", _ASKED]
+        words = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups", self._python, "-B", "-c", _ASKED]
         # its parent's canary must be in its environment, too
         env = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin:/usr/local/bin", "HOME": "/nonexistent"}
         done = subprocess.run(
@@ -177,7 +178,7 @@ class Box:
         command = ConfinedCommand(
             argv=(*self.mode.python, *map(str, arguments)),
             cwd="/work",
-            timeout=30,
+            timeout=120,
             memory_bytes=256 * MIB,
             cpu_cores=2,
             disk_bytes=32 * MIB,
@@ -195,7 +196,8 @@ class Box:
     def shared(self, name: str) -> Path:
         """Make a folder that can be mounted: the caller's own, where the mode's caller isn't this process."""
         folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self.folder))
-        if isinstance(self.confinement, OtherUser) or (self.name == "docker" and os.geteuid() == 0):
+        self.own(folder)
+        if self.name == "docker" and os.geteuid() == 0:
             os.chown(folder, NOBODY, NOBODY)
         return folder
 
@@ -203,7 +205,7 @@ class Box:
         """Make files the caller's own."""
         if isinstance(self.confinement, OtherUser):
             for path in paths:
-                os.chown(path, NOBODY, NOBODY)
+                os.chown(path, USER, USER)
 
     def target(self, folder: Path, name: str) -> str:
         """Return where a folder is to be mounted: elsewhere, if the mode can do that."""

@@ -229,7 +229,7 @@ def test_a_pair_of_sockets_is_of_no_other_family(box: Any) -> None:
 BOMB = """
 import os, sys, time
 made = failed = 0
-for _ in range(400):  # no more than that, whatever happens
+for _ in range(100):  # no more than that, whatever happens
     try:
         pid = os.fork()
     except OSError:
@@ -251,7 +251,7 @@ def test_a_fork_bomb_is_bounded_beside_a_sibling_that_finishes(box: Any) -> None
     box.needs("processes")
     token = f"bomb-{uuid.uuid4().hex}"
     ends: list[ConfinedEnd] = []
-    bomb = threading.Thread(target=lambda: ends.append(box.run(BOMB, token, timeout=6, processes=24)))
+    bomb = threading.Thread(target=lambda: ends.append(box.run(BOMB, token, timeout=10, processes=24)))
     bomb.start()
     sibling = "import subprocess\nfor _ in range(20): subprocess.run(['true'], check=True)\nprint('finished')"
     assert box.run(sibling, processes=64).stdout == b"finished\n"
@@ -259,7 +259,7 @@ def test_a_fork_bomb_is_bounded_beside_a_sibling_that_finishes(box: Any) -> None
     made, failed = map(int, ends[0].stdout.split())
     # on Landlock an ordinary user's processes are counted together, and those that end make room for others
     assert 0 < made <= (48 if box.name == "landlock-user" else 24)
-    assert made + failed == 400
+    assert made + failed == 100
     assert ends[0].exit_code != 0
     assert survivors(token) == []
 
@@ -296,10 +296,10 @@ time.sleep(600 if sys.argv[2] == "stay" else 0.3)
 def test_nothing_outlives_the_command(box: Any, how: str) -> None:
     box.needs("processes")
     token = f"restless-{uuid.uuid4().hex}"
-    end = box.run(RESTLESS, token, how, timeout=2 if how == "stay" else 30)
+    end = box.run(RESTLESS, token, how, timeout=5 if how == "stay" else 30)
     assert end.stdout == b"fled\n"
     assert end.limit == ("timeout" if how == "stay" else None)
-    assert end.duration < 20
+    assert end.duration < 60
     assert survivors(token) == []
 
 
@@ -335,11 +335,11 @@ try:
             written += file.write(piece)
             print(written, flush=True)
         if how == "slow":
-            time.sleep(0.02)
+            time.sleep(0.1)
 except OSError as error:
     print("refused", error, file=sys.stderr)
     sys.exit(9)
-time.sleep(1)
+time.sleep(20)
 """
 
 
@@ -364,7 +364,7 @@ def test_a_disk_that_was_filled_quickly_is_no_success(box: Any) -> None:
 def test_files_without_content_are_bounded_too(box: Any) -> None:
     code = """
 import time
-for n in range(100_000):
+for n in range(1_000_000):
     open(f"f{n}", "wb").close()
 print("all of them", flush=True)
 time.sleep(2)
@@ -430,7 +430,7 @@ import os, time
 for _ in range(8):
     if os.fork() == 0:
         kept = bytearray(b"x" * (24 << 20))
-        time.sleep(2)
+        time.sleep(5)
         print("kept", flush=True)
         os._exit(0)
 for _ in range(8):

@@ -156,15 +156,19 @@ def test_a_process_that_died_while_nobody_asked_is_replaced_and_what_it_started_
 
 
 def test_a_planner_that_hangs_is_ended_with_all_that_it_started_and_shows_where_it_hung(tmp_path: Path) -> None:
-    told: list[Any] = []
-    with WorkerPool(ENVIRON, folder=tmp_path, grace_s=1.5) as pool:
-        ask(pool, "plan")  # it is not about how long a process takes to start
-        failed = failure(pool, "hangs", told, deadline_ms=4_000)
-        assert (failed.code, failed.layer, failed.retryable) == ("adapter_hung", "adapter", True)
-        assert "planners_for_tests:hangs did not answer within 4000 ms and was ended" in failed.message
-        assert "in hangs" in failed.message
-        assert all(gone(told[0][name]) for name in ("pid", "child"))
-        assert ask(pool, "plan").raw["pid"] != told[0]["pid"]
+    for deadline_ms, grace_s in ((4_000, 1.5), (30_000, 20.0)):  # one of them is enough on any machine
+        told: list[Any] = []
+        with WorkerPool(ENVIRON, folder=tmp_path, grace_s=grace_s) as pool:
+            ask(pool, "plan")  # it is not about how long a process takes to start
+            failed = failure(pool, "hangs", told, deadline_ms=deadline_ms)
+            assert (failed.code, failed.layer, failed.retryable) == ("adapter_hung", "adapter", True)
+            assert f"planners_for_tests:hangs did not answer within {deadline_ms} ms and was ended" in failed.message
+            assert all(gone(told[0][name]) for name in ("pid", "child") if told)
+            assert ask(pool, "plan").raw["pid"] not in [event["pid"] for event in told]
+        if told and "in hangs" in failed.message:
+            break
+    assert told
+    assert "in hangs" in failed.message
 
 
 def test_what_a_planner_raises_is_told_as_it_is_meant(pool: WorkerPool) -> None:

@@ -18,6 +18,11 @@ SHAPES = {
     "no_environment": "env -i setsid env -i sh -c 'env -i setsid sleep {n} & env -i sleep {n}' & sleep {n}",
 }
 _NUMBERS = itertools.count(1)
+# a limit has to leave the time to see that a tree grew, so that all of them share one
+HOW = pytest.mark.parametrize(
+    ("how", "shapes"), [("timeout", [*SHAPES]), *(("cancel", [shape]) for shape in SHAPES)], ids=["timeout", *SHAPES]
+)
+LIMIT_MS = 5000
 
 
 def gone(service: Any, unique: str) -> None:
@@ -25,45 +30,56 @@ def gone(service: Any, unique: str) -> None:
     service.until(lambda: not service.zombies(), f"zombies: {service.tree()}")
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("how", ["timeout", "cancel"])
-def test_of_a_kernels_command_nothing_survives(kernel: Any, shape: str, how: str) -> None:
-    unique = f"4{next(_NUMBERS):03}.25"
-    name = f"{shape}-{how}"
-    task = {"id": name, "type": "shell", "params": {"script": SHAPES[shape].format(n=unique)}}
-    assert kernel.submit({**task, "timeout": 400} if how == "timeout" else task).status_code == 202
-    kernel.until(lambda: len(kernel.having(f"sleep {unique}")) >= 2 or shape == "stopped", "the tree did not grow")
+def grown(service: Any, shape: str, unique: str) -> None:
+    service.until(lambda: len(service.having(f"sleep {unique}")) >= 2 or shape == "stopped", f"{shape}: the tree did not grow")
+
+
+@HOW
+def test_of_a_kernels_command_nothing_survives(kernel: Any, how: str, shapes: list[str]) -> None:
+    uniques = {shape: f"4{next(_NUMBERS):03}.25" for shape in shapes}
+    more = {"timeout": LIMIT_MS} if how == "timeout" else {}
+    for shape, unique in uniques.items():
+        task = {"id": f"{shape}-{how}", "type": "shell", "params": {"script": SHAPES[shape].format(n=unique)}, **more}
+        assert kernel.submit(task).status_code == 202
+    for shape, unique in uniques.items():
+        grown(kernel, shape, unique)
     began = time.monotonic()
-    if how == "cancel":
-        answer = kernel.client.post(f"/tasks/{name}/cancel")
-        assert answer.status_code in (200, 202), answer.text
-    ended = kernel.finished(name)
-    assert ended["status"] == "failed"
-    kernel.until(lambda: not kernel.having(f"sleep {unique}"), f"survivors: {kernel.tree()}")
-    assert time.monotonic() - began < 8
-    gone(kernel, unique)
+    for shape in shapes:
+        if how == "cancel":
+            answer = kernel.client.post(f"/tasks/{shape}-{how}/cancel")
+            assert answer.status_code in (200, 202), answer.text
+        assert kernel.finished(f"{shape}-{how}")["status"] == "failed"
+    for unique in uniques.values():
+        kernel.until(lambda of=unique: not kernel.having(f"sleep {of}"), f"survivors: {kernel.tree()}")
+    assert time.monotonic() - began < 20
+    for unique in uniques.values():
+        gone(kernel, unique)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("how", ["timeout", "cancel"])
-def test_of_a_runtimes_command_nothing_survives(runtime: Any, shape: str, how: str) -> None:
-    unique = f"5{next(_NUMBERS):03}.25"
-    script = {"kind": "script", "script": SHAPES[shape].format(n=unique)}
-    handle = runtime.submit({**script, "timeout_ms": 400} if how == "timeout" else script)
-    runtime.until(lambda: len(runtime.having(f"sleep {unique}")) >= 2 or shape == "stopped", "the tree did not grow")
-    if how == "cancel":
-        assert runtime.client.post(f"/api/v1/tasks/{handle}/kill").status_code == 200
-    ended = runtime.finished(handle)
-    assert ended["error"]["code"] == ("timeout" if how == "timeout" else "cancelled")
-    gone(runtime, unique)
+@HOW
+def test_of_a_runtimes_command_nothing_survives(runtime: Any, how: str, shapes: list[str]) -> None:
+    uniques = {shape: f"5{next(_NUMBERS):03}.25" for shape in shapes}
+    more = {"timeout_ms": LIMIT_MS} if how == "timeout" else {}
+    handles = [
+        runtime.submit({"kind": "script", "script": SHAPES[shape].format(n=unique), **more}) for shape, unique in uniques.items()
+    ]
+    for shape, unique in uniques.items():
+        grown(runtime, shape, unique)
+    for handle, unique in zip(handles, uniques.values(), strict=True):
+        if how == "cancel":
+            assert runtime.client.post(f"/api/v1/tasks/{handle}/kill").status_code == 200
+        assert runtime.finished(handle)["error"]["code"] == ("timeout" if how == "timeout" else "cancelled")
+        gone(runtime, unique)
 
 
-def test_a_sibling_goes_on_while_others_are_ended(kernel: Any) -> None:
-    quiet = "(setsid sh -c 'sleep 2; echo orphan' &) ; sleep 2; echo parent"
+def test_a_sibling_goes_on_while_others_are_ended(kernel: Any, tmp_path: Path) -> None:
+    orphan = f"while [ ! -e {tmp_path}/go ]; do sleep 0.05; done; echo orphan; touch {tmp_path}/said"
+    quiet = f"(setsid sh -c '{orphan}' &) ; while [ ! -e {tmp_path}/said ]; do sleep 0.05; done; echo parent"
     assert kernel.submit({"id": "sibling", "type": "shell", "params": {"script": quiet}}).status_code == 202
     for number in range(4):
         ended = kernel.run(f"noisy-{number}", "shell", {"script": "setsid sleep 4999 & sleep 4999"}, timeout=150)
         assert ended["status"] == "failed"
+    (tmp_path / "go").touch()
     assert sorted(kernel.finished("sibling")["result"]["stdout"].split()) == ["orphan", "parent"]
     gone(kernel, "4999")
 
@@ -82,6 +98,7 @@ def test_a_flood_leaves_the_kernel_small_and_quick(kernel: Any) -> None:
         assert "bytes dropped …" in result[stream]
         assert result[f"{stream}_truncated"] is True
     assert slowest < 5
+    kernel.until(lambda: not any(word in words for _, words in kernel.tree().values() for word in ("yes ", "head ")), "it goes on")
     peak = [
         int(line.split()[1])
         for pid in (kernel.process.pid, *kernel.tree())

@@ -11,11 +11,12 @@ import pytest
 import uvicorn
 import uvloop
 
+from pytest_execgo.core.serving import serve
 from pytest_execgo.core.told_server import ToldServer
 
 
 class App:
-    """Answers at once, `/slow` when it may; notes what it is asked."""
+    """Answers at once, `/slow` when it may; notes what it was asked, and has answered."""
 
     def __init__(self) -> None:
         self.seen: list[str] = []
@@ -32,6 +33,7 @@ class App:
             await self.may.wait()
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
         await send({"type": "http.response.body", "body": b"ok"})
+        self.seen.append(scope["path"])
 
 
 @pytest.fixture
@@ -77,7 +79,7 @@ def test_a_server_whose_connections_are_idle_ends_without_sleeping(sleeps: list[
         stop(server)
 
     app = run(served(act))
-    assert app.seen == ["lifespan.startup", "lifespan.shutdown"]
+    assert app.seen == ["lifespan.startup", "/", "lifespan.shutdown"]
     assert set(sleeps) == {0}
 
 
@@ -89,6 +91,20 @@ def test_what_is_asked_by_then_is_answered_first(run: Callable[..., App]) -> Non
         stop(server)
         asyncio.get_running_loop().call_later(0.05, app.may.set)
         assert (await reader.readuntil(b"ok")).startswith(b"HTTP/1.1 200")
-        assert app.seen == ["lifespan.startup"]
 
-    assert run(served(act)).seen == ["lifespan.startup", "lifespan.shutdown"]
+    assert run(served(act)).seen == ["lifespan.startup", "/slow", "lifespan.shutdown"]
+
+
+def test_an_idle_connection_is_kept_longer_than_any_client_of_ours_is_idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To close one just when a request is on its way would reset that."""
+    kept: list[int] = []
+
+    class Noted(ToldServer):
+        def run(self, sockets: list[socket.socket] | None = None) -> None:
+            kept.append(self.config.timeout_keep_alive)
+            for sock in sockets or ():
+                sock.close()
+
+    monkeypatch.setattr("pytest_execgo.core.told_server.ToldServer", Noted)
+    serve(App(), "127.0.0.1:0")
+    assert kept[0] >= 3600

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
@@ -110,10 +111,12 @@ def hear(response: requests.Response) -> tuple[bytes, requests.RequestException 
 def test_many_requests_on_one_connection_cost_little_each(service: Service) -> None:
     """Bounds the server's delayed answers (40 ms each, if it let the system gather them), not its speed."""
     service.ask()
-    began = time.monotonic()
-    for _ in range(50):
+    took = []
+    for _ in range(51):
+        began = time.monotonic()
         assert service.ask().status_code == 200
-    assert (time.monotonic() - began) / 50 < 0.03
+        took.append(time.monotonic() - began)
+    assert median(took) < 0.03
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -133,7 +136,7 @@ def test_a_stalled_stream_says_a_little_and_then_nothing(service: Service) -> No
     assert heard.count(b"\n\n") == 4
     assert b"[DONE]" not in heard
     service.order("stalled_stream", parameters={"ms": LONG_MS})
-    with service.ask(stream=True, timeout=0.2) as response:
+    with service.ask(stream=True, timeout=5) as response:
         heard, ended = hear(response)
     assert heard.count(b"\n\n") == 3
     assert "timed out" in str(ended)
@@ -243,7 +246,7 @@ def test_the_client_raises_what_the_fault_means(
     service: Service, openai_client: Callable[..., Any], fault: str, parameters: dict[str, Any], raised: str
 ) -> None:
     openai = sys.modules["openai"]
-    client = openai_client(timeout=1.0 if raised == "APITimeoutError" else 30)
+    client = openai_client(timeout=5.0 if raised == "APITimeoutError" else 30)
     service.order(fault, parameters=parameters)
     with pytest.raises(getattr(openai, raised)) as caught:
         client.chat.completions.create(model="m", messages=ASK)
@@ -289,7 +292,7 @@ def test_the_client_reads_spoiled_answers(service: Service, openai_client: Calla
 
 def test_the_client_hears_a_stalled_streams_beginning(service: Service, openai_client: Callable[..., Any]) -> None:
     service.order("stalled_stream", parameters={"chunks": 3, "ms": LONG_MS})
-    chunks = openai_client(timeout=1.0).chat.completions.create(model="m", messages=ASK, stream=True)
+    chunks = openai_client(timeout=5.0).chat.completions.create(model="m", messages=ASK, stream=True)
     heard = [next(chunks) for _ in range(3)]
     assert heard[2].choices[0].delta.content
     with pytest.raises(Exception, match="timed out"):

@@ -49,7 +49,9 @@ def fake_stack(tmp_path: Path) -> Iterator[MakeStack]:
 
     def make(settings: StackSettings | None = None, **modes: str) -> FakeStack:
         stack = FakeStack(
-            tmp_path / f"stack{len(made)}", {Service(name): mode for name, mode in modes.items()}, settings or StackSettings()
+            tmp_path / f"stack{len(made)}",
+            {Service(name): mode for name, mode in modes.items()},
+            settings or StackSettings(down_timeout=30),  # a busy machine must not turn a graceful end into another one
         )
         made.append(stack)
         return stack

@@ -19,11 +19,11 @@ def main() -> None:
     base, guarded, ending = sys.argv[1:4]
     client, labels, guard = connect(), owner_labels(), 0
     name = labels[OWNER_LABEL]
+    # seems to be another machine's, so that no other test's stack would remove it
+    labels |= {f"{OWNER_LABEL}.machine": "elsewhere", f"{OWNER_LABEL}.boot": "another"}
     if guarded == "guarded":
         assert Guard.ensure() is Guard.ensure()
         guard = Guard.ensure().pid
-        # seems to be another machine's, so that nobody but the guard would remove it
-        labels |= {f"{OWNER_LABEL}.machine": "elsewhere", f"{OWNER_LABEL}.boot": "another"}
     network = client.networks.create(f"execgo-test-{name}", labels=labels)
     client.containers.run(base, ["sleep", "600"], detach=True, init=True, labels=labels, network=network.name)
     forked = os.fork() if ending == "forks" else 0

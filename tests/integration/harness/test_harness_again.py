@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from pytest_execgo.core.errors import StackError
+from pytest_execgo.harness.container_network import free_port
 from pytest_execgo.harness.embedded import EmbeddedStack
 from pytest_execgo.harness.process_stack import ProcessStack
 from pytest_execgo.harness.record import StackRecord, read_stack_ports
@@ -30,10 +31,9 @@ MakeStack = Callable[..., ProcessStack]
 
 
 def free_ports() -> dict[Service, int]:
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in Service]
-    ports = {service: each.getsockname()[1] for service, each in zip(Service, held, strict=True)}
-    for each in held:
-        each.close()
+    ports: dict[Service, int] = {}
+    for service in Service:
+        ports[service] = free_port(ports.values())
     return ports
 
 
@@ -145,6 +145,7 @@ def relay() -> Iterator[str]:
 
     class Handler(BaseHTTPRequestHandler):
         def handle_any(self) -> None:
+            self.rfile.read(int(self.headers.get("content-length", 0)))
             self.send_response(418)
             self.send_header("content-length", "0")
             self.end_headers()

@@ -21,8 +21,8 @@ import pytest
 
 from pytest_execgo.cli.harness import main
 from pytest_execgo.core.engine.ownership import OWNER_LABEL
+from pytest_execgo.harness.container_network import free_port
 from pytest_execgo.harness.image_build import service_images
-from pytest_execgo.harness.ports import PortReservation
 from pytest_execgo.harness.state import HarnessState
 
 SERVICES = ("kernel", "runtime", "fixtures")
@@ -33,14 +33,13 @@ class Harness:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        reserved = [PortReservation() for _ in SERVICES]
-        self.ports = [reservation.port for reservation in reserved]
-        for reservation in reserved:
-            reservation.close()
+        self.ports: list[int] = []
+        for _ in SERVICES:
+            self.ports.append(free_port(self.ports))
 
     def __call__(self, *args: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "pytest_execgo", "harness", *args, "--dir", str(self.folder)]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60)
+        return subprocess.run(command, capture_output=True, text=True, timeout=180)
 
     def up(self, *args: str) -> subprocess.CompletedProcess[str]:
         options = zip(("--port", "--runtime-port", "--fixtures-port"), self.ports, strict=True)
@@ -113,7 +112,7 @@ def test_status_tells_of_a_service_that_died(harness: Harness) -> None:
     handle = os.pidfd_open(runtime)
     os.kill(runtime, signal.SIGKILL)
     assert ended([handle])
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     status = harness("status")
     while "ended (signal 9)" not in status.stdout and time.monotonic() < deadline:  # the keeper is told just after us
         assert status.returncode == 1
@@ -242,7 +241,7 @@ def test_a_stack_in_containers_is_up_until_it_is_taken_down(harness: Harness, in
 def test_status_tells_of_a_container_that_ended(engine: Any, harness: Harness, in_containers: Callable[[], list[str]]) -> None:
     runtime = next(one for one in map(engine.api.inspect_container, in_containers()) if one["Name"].endswith("-runtime"))
     engine.api.kill(runtime["Id"])
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while "ended (signal 9)" not in harness("status").stdout:  # the keeper is told just after us
         assert time.monotonic() < deadline
     assert harness("status").returncode == 1

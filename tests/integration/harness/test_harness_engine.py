@@ -50,9 +50,9 @@ def test_an_engine_that_hangs_is_missing_within_seconds(tmp_path: Path, monkeypa
             except BlockingIOError:
                 break
         started = time.monotonic()
-        with pytest.raises(EngineMissing, match=rf"engine at unix://{path} does not answer within 0\.5 s") as raised:
-            connect(timeout=0.5)
-        assert time.monotonic() - started < 3
+        with pytest.raises(EngineMissing, match=rf"engine at unix://{path} does not answer within 2 s") as raised:
+            connect(timeout=2)
+        assert time.monotonic() - started < 30  # as against the client's own minute
         with pytest.raises(EngineMissing) as again:
             connect(timeout=600)  # known by now
         assert str(again.value) == str(raised.value)
@@ -153,13 +153,16 @@ def test_nothing_of_an_owner_is_left_however_it_ends(engine: Any, base_image: st
         else:
             owner.send_signal(signal.SIGKILL)
         owner.wait(30)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while left(engine, name):
             assert time.monotonic() < deadline
             time.sleep(0.05)
 
 
-def test_what_a_dead_owner_left_is_removed_and_nothing_else(engine: Any, base_image: str) -> None:
+def test_what_a_dead_owner_left_is_removed_and_nothing_else(engine: Any, base_image: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # this test alone is on the owner's machine: elsewhere stacks come up meanwhile, which remove leftovers, too
+    monkeypatch.setattr("pytest_execgo.core.engine.ownership._machine", lambda: "elsewhere")
+    monkeypatch.setattr("pytest_execgo.core.process_identity._boot_id", lambda: "another")
     mine = engine.containers.create(base_image, ["true"], labels=owner_labels())
     foreign = engine.containers.create(base_image, ["true"])
     try:

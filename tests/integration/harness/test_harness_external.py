@@ -24,6 +24,12 @@ from pytest_execgo.wiring.stacks import make_stack
 MakeStack = Callable[..., ProcessStack]
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let services answer late: how busy the machine is decides nothing here."""
+    monkeypatch.setattr("pytest_execgo.harness.external._TIMEOUT", 30)
+
+
 def test_a_stack_that_runs_is_used_and_left_alone(fake_stack: MakeStack) -> None:
     running = fake_stack()
     theirs = running.up()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from pytest_execgo.core.errors import StackError
+from pytest_execgo.harness.container_network import free_port
 from pytest_execgo.harness.native import NativeStack
 from pytest_execgo.harness.settings import StackSettings
 from pytest_execgo.plan.stack import Service
@@ -62,8 +62,7 @@ def test_a_binary_restarts_on_its_port(native: MakeNative) -> None:
 
 
 def test_a_given_port_that_can_not_be_shared_is_given_up_to_the_binary(native: MakeNative) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     stack = native("shares_nothing", StackSettings(ports={Service.KERNEL: port}))
     assert urlsplit(stack.up().kernel).port == port
 

@@ -14,17 +14,25 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from pytest_execgo.harness.supervisor import descendants
 
 OWNER = Path(__file__).with_name("tree_owner.py")
 WAITING = {"SIGKILL": "waits", "SIGTERM": "waits", "supervisor": "waits"}
-LIMIT = 15.0
+LIMIT = 30.0
 
 
-def command_of(pid: int) -> str:
-    return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ").strip()
+def tree_below(root: int, but: int) -> tuple[dict[int, str], dict[int, int]]:
+    """Return the command of each descendant, and the pid of each by a handle on it; one that has just ended by itself is none."""
+    tree, handles = {}, {}
+    for pid in descendants(root):
+        with suppress(ProcessLookupError, FileNotFoundError):
+            command = Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ").strip()
+            if pid != but:
+                handles[os.pidfd_open(pid)], tree[pid] = pid, command
+    return tree, handles
 
 
 def end(how: str, owner: subprocess.Popen[str], tree: dict[int, str]) -> None:
@@ -63,8 +71,7 @@ def main() -> None:
     said = owner.stdout.readline().split()
     assert said, f"the owner ended with {owner.wait()} before it was up"
     forked = int(said[1])
-    tree = {pid: command_of(pid) for pid in descendants(owner.pid) if pid != forked}
-    handles = {os.pidfd_open(pid): pid for pid in tree}
+    tree, handles = tree_below(owner.pid, forked)
     end(how, owner, tree)
     left = survivors(handles)
     for pid in [*left, *([forked] if forked else []), owner.pid]:

@@ -113,11 +113,11 @@ class Kernel:
 class FakeRuntime:
     """A runtime that answers as the test says: `answers` maps "METHOD path" to the next (status, body) pairs."""
 
-    def __init__(self, port: int = 0) -> None:
-        self.answers: dict[str, list[tuple[int, Any]]] = {}
+    def __init__(self, port: int = 0, answers: dict[str, list[tuple[int, Any]]] | None = None) -> None:
+        self.answers = answers or {}
         self.requests: list[tuple[str, dict[str, str], Any]] = []
         self.arrived = threading.Condition()
-        self.holds = threading.Event()  # answers to `wait=` are held back until it is set
+        self.holds = threading.Event()  # answers to `wait=` and to kills are held back until it is set
         self.holds.set()
         self.hangs_up = False  # after each answer, so that stopping it really ends every connection
         outer = self
@@ -132,12 +132,14 @@ class FakeRuntime:
                 with outer.arrived:
                     seen = {name.lower(): value for name, value in self.headers.items()} | {"path": self.path}
                     outer.requests.append((key, seen, json.loads(body) if body else None))
+                    script = outer.answers.get(key, [(404, {"error": {"code": "not_found", "message": "no"}})])
                     outer.arrived.notify_all()
-                if "wait=" in self.path:
+                held = "wait=" in self.path  # a look in between, which comes when an answer takes long, uses up no answer
+                if held or path.endswith("/kill"):
                     outer.holds.wait(_PATIENCE)
                 with outer.arrived:
-                    script = outer.answers.get(key, [(404, {"error": {"code": "not_found", "message": "no"}})])
-                    status, content = script.pop(0) if len(script) > 1 else script[0]
+                    used_up = len(script) > 1 and (held or self.command == "POST")
+                    status, content = script.pop(0) if used_up else script[0]
                 data = content if isinstance(content, bytes) else json.dumps(content).encode()
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(data)))
@@ -203,13 +205,13 @@ def session_runtime() -> Iterator[FakeRuntime]:
 
 
 @pytest.fixture
-def runtime(session_runtime: FakeRuntime) -> FakeRuntime:
+def runtime(session_runtime: FakeRuntime) -> Iterator[FakeRuntime]:
     """A runtime that does as it is told, and has been told nothing yet."""
-    session_runtime.holds.set()
     with session_runtime.arrived:
         session_runtime.answers.clear()
         session_runtime.requests.clear()
-    return session_runtime
+    yield session_runtime
+    session_runtime.holds.set()
 
 
 @pytest.fixture(scope="session")
@@ -221,12 +223,12 @@ def runtime_kernel(session_runtime: FakeRuntime, tmp_path_factory: pytest.TempPa
 
 
 @pytest.fixture
-def new_runtime() -> Iterator[Callable[[int], FakeRuntime]]:
-    """Start runtimes of one's own, each on the port that is given."""
+def new_runtime() -> Iterator[Callable[..., FakeRuntime]]:
+    """Start runtimes of one's own, each on the port that is given, and with its first answers."""
     started: list[FakeRuntime] = []
 
-    def start(port: int) -> FakeRuntime:
-        started.append(FakeRuntime(port))
+    def start(port: int, answers: dict[str, list[tuple[int, Any]]] | None = None) -> FakeRuntime:
+        started.append(FakeRuntime(port, answers))
         return started[-1]
 
     yield start

@@ -35,7 +35,7 @@ json_ish = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     st.binary(max_size=60)
     | json_ish.map(lambda value: json.dumps(value).encode())
@@ -45,6 +45,6 @@ json_ish = st.recursive(
 )
 def test_no_body_whatever_is_a_server_error(kernel: Any, body: bytes) -> None:
     answer = kernel.call("POST", "/tasks", body)
-    assert answer.status in (202, 400), answer
+    assert answer.status in (202, 400, 409), answer  # 409: an id of an earlier body
     assert set(answer.json) in ({"error"}, {"accepted", "task_ids"})
     assert kernel.call("GET", "/tasks").status == 200

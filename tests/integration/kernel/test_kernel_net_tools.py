@@ -57,6 +57,9 @@ def redirecting(location: str, status: int = 302) -> socket.socket:
                 connection.sendall(
                     f"HTTP/1.1 {status} x\r\nLocation: {target}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode()
                 )
+                connection.shutdown(socket.SHUT_WR)
+                while connection.recv(65536):  # a body may come after the head; unread, it would break the connection
+                    pass
 
     threading.Thread(target=work, daemon=True).start()
     return server

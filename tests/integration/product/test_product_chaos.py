@@ -17,7 +17,7 @@ import pytest
 from pytest_execgo.observability.history import read_history
 
 PYTEST = [sys.executable, "-m", "pytest", "--execgo-matrix", "-q", "-p", "no:cacheprovider"]
-PATIENCE = 240.0
+PATIENCE = 900.0
 
 LOOP = """
 import json, os, sys, time, urllib.request
@@ -112,16 +112,19 @@ def test_the_same_seed_gives_the_same_faults_at_the_same_events(tmp_path: Path) 
 
 
 def test_a_run_past_its_deadline_is_stopped_and_leaves_no_effect_after_that(tmp_path: Path) -> None:
-    ticking(tmp_path, deadline_ms="1500")
-    finished = run_pytest(tmp_path, "--execgo-framework=langgraph")
-    assert finished.returncode == 1, finished.stdout
-    (run,) = results(tmp_path)
+    for deadline_ms in ("1500", "8000", "40000"):  # however busy the machine is, before one of them the command has begun
+        folder = tmp_path / deadline_ms
+        ticking(folder, deadline_ms=deadline_ms)
+        finished = run_pytest(folder, "--execgo-framework=langgraph")
+        assert finished.returncode == 1, finished.stdout
+        if applied := ticks(folder):
+            break
+    (run,) = results(folder)
     assert (run["attribution"]["layer"], run["attribution"]["code"]) == ("machine", "stopped")
     assert run["history"]["outcome"] == "valid"
     assert run["metrics"]["stop_time_ms"] > 0
-    (path,) = tmp_path.glob("var/runs/*/history.jsonl")
+    (path,) = folder.glob("var/runs/*/history.jsonl")
     obeyed = [row.monotonic_ns for row in read_history(path) if row.f == "stop" and row.value.get("obeyed")]
-    applied = ticks(tmp_path)
     assert applied, "it did something before it was stopped"
     assert len(obeyed) == 1
     assert max(applied) < obeyed[0]
@@ -156,7 +159,7 @@ def test_no_fault_outlives_a_pytest_that_is_killed(tmp_path: Path) -> None:
     )
     deadline = time.monotonic() + PATIENCE
     while not any(
-        '"event_type":"fault_injected"' in path.read_text() for path in tmp_path.glob("var/runs/*/timeline.jsonl.partial")
+        path.read_text().count('"event_type":"fault_injected"') == 2 for path in tmp_path.glob("var/runs/*/timeline.jsonl.partial")
     ):
         assert time.monotonic() < deadline
         time.sleep(0.02)

@@ -15,7 +15,7 @@ from pytest_execgo.chaos.loader import discover_profiles
 from pytest_execgo.core.bundle import bundled
 
 PYTEST = [sys.executable, "-m", "pytest", "--execgo-matrix", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
-PATIENCE = 240.0
+PATIENCE = 600.0
 
 
 def run_pytest(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

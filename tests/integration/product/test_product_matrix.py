@@ -130,13 +130,13 @@ def test_nothing_outlives_a_killed_pytest(tmp_path: Path) -> None:
     )
     pytest_process = subprocess.Popen([*PYTEST, "--execgo-framework=langgraph"], cwd=tmp_path, stdout=subprocess.DEVNULL)
     try:
-        wait_until(lambda: len(processes_with(marker)) >= 2, 60, "both sleeps run")
+        wait_until(lambda: len(processes_with(marker)) >= 2, 180, "both sleeps run")
         stack = processes_with(str(tmp_path))
         assert len(stack) >= 3
     finally:
         pytest_process.send_signal(signal.SIGKILL)
         pytest_process.wait()
-    wait_until(lambda: not processes_with(marker) and not processes_with(str(tmp_path)), 20, "everything is gone")
+    wait_until(lambda: not processes_with(marker) and not processes_with(str(tmp_path)), 60, "everything is gone")
 
 
 def processes_with(text: str) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -74,11 +75,17 @@ class Project:
         self.wait_for(lambda: len(self.in_second_stage()) >= waiting)
         return process
 
+    def kill(self, process: subprocess.Popen[str]) -> None:
+        """End a sweep; return once its services are gone, too: until then they see what the test does next, and go on with it."""
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        self.wait_for(lambda: not lives_in(self.path))
+
     def in_second_stage(self) -> list[Path]:
         return [log.parents[1] for log in self.out.glob("*-slow-*/workspace/log") if log.read_text().split() == ["one", "two"]]
 
     def wait_for(self, true: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 240
         while not true():
             assert time.monotonic() < deadline, "it never came to that"
             time.sleep(0.02)
@@ -102,9 +109,14 @@ def project(tmp_path: Path) -> Project:
     return Project(tmp_path)
 
 
-def kill(process: subprocess.Popen[str]) -> None:
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+def lives_in(folder: Path) -> bool:
+    """Tell whether a process works in a folder or names it. A zombie does neither."""
+    for place in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            line = place.joinpath("cmdline").read_bytes()
+            if str(folder).encode() in line or place.joinpath("cwd").readlink().is_relative_to(folder):
+                return True
+    return False
 
 
 def assert_whole(run: Path) -> None:
@@ -119,7 +131,7 @@ def assert_whole(run: Path) -> None:
 
 
 def test_a_killed_sweep_goes_on_in_the_same_runs(project: Project) -> None:
-    kill(project.start(*ALONE, "--execgo-framework=langgraph,crewai"))
+    project.kill(project.start(*ALONE, "--execgo-framework=langgraph,crewai"))
     (interrupted,) = project.in_second_stage()
     (before,) = project.sweeps()
     finished = [path for path in project.out.glob("*/result.json")]
@@ -149,7 +161,7 @@ def test_what_was_judged_stays_judged(project: Project) -> None:
     plan = json.loads((project.path / "scenarios/quick/plan.json").read_text())
     plan["stages"][2]["task_graph"]["tasks"][0]["params"]["script"] = "exit 3"
     (project.path / "scenarios/quick/plan.json").write_text(json.dumps(plan))
-    kill(project.start(*ALONE, "--execgo-framework=langgraph"))
+    project.kill(project.start(*ALONE, "--execgo-framework=langgraph"))
     project.go.touch()
     resumed = project.run(*ALONE, "--execgo-framework=langgraph", "--execgo-resume")
     assert resumed.returncode == 1
@@ -159,7 +171,7 @@ def test_what_was_judged_stays_judged(project: Project) -> None:
 
 
 def test_a_sweep_of_two_workers_goes_on_with_one(project: Project) -> None:
-    kill(project.start("-n2", "--execgo-scenario=slow", "--execgo-framework=langgraph,crewai"))
+    project.kill(project.start("-n2", "--execgo-scenario=slow", "--execgo-framework=langgraph,crewai"))
     interrupted = {path.name for path in project.in_second_stage()}
     assert len(interrupted) == 2
     project.go.touch()
@@ -169,15 +181,29 @@ def test_a_sweep_of_two_workers_goes_on_with_one(project: Project) -> None:
     assert len(project.sweeps()) == 1
 
 
+DEADLY = """\
+import os, signal
+from pytest_execgo.observability.artifacts import TimelineWriter
+
+consume = TimelineWriter.consume
+
+
+def die(writer, stamped):
+    consume(writer, stamped)
+    if stamped.seq == LINES:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+TimelineWriter.consume = die
+"""
+
+
 @pytest.mark.parametrize("lines", [1, 4, 8, 12])
 def test_a_run_goes_on_wherever_it_was_killed(project: Project, lines: int) -> None:
     project.scenario("steady", "sleep 0.3")
+    (project.path / "conftest.py").write_text(DEADLY.replace("LINES", str(lines)))  # its next life has other numbers
     arguments = [*ALONE, "--execgo-scenario=steady", "--execgo-framework=langgraph"]
-    process = subprocess.Popen([*PYTEST, *arguments], cwd=project.path, stdout=subprocess.DEVNULL)
-    partial = "*-steady-*/timeline.jsonl.partial"
-    project.wait_for(lambda: any(path.read_bytes().count(b"\n") >= lines for path in project.out.glob(partial)))
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    assert project.run(*arguments).returncode == -signal.SIGKILL
     (run,) = project.runs()
     resumed = project.run(*arguments, "--execgo-resume")
     assert "1 passed" in resumed.stdout, resumed.stdout
@@ -192,7 +218,7 @@ def test_what_ctrl_c_broke_off_goes_on_too(project: Project) -> None:
     process = project.start(*ALONE, "--execgo-scenario=slow", "--execgo-framework=langgraph")
     (run,) = project.in_second_stage()
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
+    process.communicate(timeout=180)
     assert json.loads((run / "result.json").read_text())["outcome"] == "inconclusive"
     project.go.touch()
     resumed = project.run(*ALONE, "--execgo-scenario=slow", "--execgo-framework=langgraph", "--execgo-resume")
@@ -203,7 +229,7 @@ def test_what_ctrl_c_broke_off_goes_on_too(project: Project) -> None:
 
 
 def test_a_run_that_can_not_go_on_is_left_and_its_cell_run_anew(project: Project) -> None:
-    kill(project.start(*ALONE, "--execgo-scenario=slow", "--execgo-framework=langgraph"))
+    project.kill(project.start(*ALONE, "--execgo-scenario=slow", "--execgo-framework=langgraph"))
     (run,) = project.in_second_stage()
     project.go.touch()
     for stack in project.out.glob("stacks/*"):
@@ -218,7 +244,7 @@ def test_a_run_that_can_not_go_on_is_left_and_its_cell_run_anew(project: Project
 
 
 def test_the_command_line_resumes_a_sweep(project: Project, command_line: Any) -> None:
-    kill(project.start(*ALONE, "--execgo-framework=langgraph"))
+    project.kill(project.start(*ALONE, "--execgo-framework=langgraph"))
     project.go.touch()
     resumed = command_line("benchmark", "--framework", "langgraph", "--resume")
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr
@@ -228,7 +254,7 @@ def test_the_command_line_resumes_a_sweep(project: Project, command_line: Any) -
 
 
 def test_one_run_is_looked_at_resumed_and_set_back(project: Project, command_line: Any) -> None:
-    kill(project.start(*ALONE, "--execgo-scenario=slow", "--execgo-framework=crewai"))
+    project.kill(project.start(*ALONE, "--execgo-scenario=slow", "--execgo-framework=crewai"))
     (run,) = project.in_second_stage()
     listed = command_line("runs", "list")
     assert listed.returncode == 0

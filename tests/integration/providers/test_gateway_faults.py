@@ -65,9 +65,9 @@ def test_without_retries_there_is_one_try(gateway: Gateway, model: Model) -> Non
 
 @pytest.mark.parametrize("form", ["seconds", "date"])
 def test_retry_after_is_waited_for(gateway: Gateway, model: Model, form: str) -> None:
+    began = time.monotonic()
     said = "1" if form == "seconds" else formatdate(time.time() + 2, usegmt=True)
     model.answers = [failing(429, retry_after=said), good]
-    began = time.monotonic()
     with gateway.open(model.access(), deadline_ms=FOR_EVER) as session:
         assert post(session).status_code == 200
     assert time.monotonic() - began > 0.9, "the gateway's own first wait is 10 ms"
@@ -168,7 +168,7 @@ def test_a_service_that_speaks_no_tls_gets_no_key(gateway: Gateway, model: Model
 
 def test_what_stalls_is_cut_at_the_deadline(gateway: Gateway, model: Model) -> None:
     model.answers = [lambda send: send.raw(b"") if model.hold.wait(60) else None]
-    with gateway.open(model.access(), deadline_ms=300) as session:
+    with gateway.open(model.access(), deadline_ms=5_000) as session:
         answer = post(session)
         assert (answer.status_code, answer.json()["error"]["code"]) == (504, "deadline_exceeded")
         (exchange,) = session.exchanges
@@ -189,7 +189,7 @@ def test_a_stream_that_stalls_is_cut_at_the_deadline(gateway: Gateway, model: Mo
         model.hold.wait(60)
 
     model.answers = [stalled]
-    with gateway.open(model.access(), deadline_ms=1_000) as session:
+    with gateway.open(model.access(), deadline_ms=5_000) as session:
         with pytest.raises(BROKEN):
             post(session)
         assert session.exchanges[0].error == "cut: the planning's time is over"
@@ -202,7 +202,7 @@ def test_a_stream_that_trickles_is_cut_at_the_deadline(gateway: Gateway, model: 
             send.event({"choices": []})
 
     model.answers = [trickling]
-    with gateway.open(model.access(), deadline_ms=1_000) as session:
+    with gateway.open(model.access(), deadline_ms=5_000) as session:
         with pytest.raises(BROKEN):
             post(session)
         assert session.exchanges[0].error == "cut: the planning's time is over"
@@ -280,9 +280,9 @@ def test_closing_the_gateway_ends_sessions_and_connections_that_are_kept(model: 
 
 
 def test_a_gateway_that_nobody_used_has_no_thread() -> None:
-    before = threading.active_count()
+    before = set(threading.enumerate())
     with Gateway():
-        assert threading.active_count() == before
+        assert set(threading.enumerate()) <= before
 
 
 def test_a_planner_that_goes_away_ends_its_exchange(gateway: Gateway, model: Model) -> None:

@@ -113,7 +113,7 @@ def test_a_service_with_a_trusted_one_is_asked(service: Service) -> None:
 
 @pytest.mark.usefixtures("_trusted")
 def test_what_stalls_behind_tls_is_cut_at_the_deadline(service: Service) -> None:
-    with Gateway() as gateway, gateway.open(service.access, deadline_ms=1_500) as session:
+    with Gateway() as gateway, gateway.open(service.access, deadline_ms=5_000) as session:
         with pytest.raises((requests.exceptions.ChunkedEncodingError, requests.exceptions.ConnectionError)):
             requests.get(f"{session.url}/models", timeout=60)
         assert session.exchanges[0].error == "cut: the planning's time is over"

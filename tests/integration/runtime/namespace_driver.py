@@ -40,7 +40,7 @@ def main() -> None:
     left = sleeping()
     process.terminate()
     process.wait()
-    end = time.monotonic() + 10  # the keeper ends when it sees that the service has
+    end = time.monotonic() + 30  # the keeper ends when it sees that the service has
     while (keepers := [line for line in commands() if "keeper_main" in line]) and time.monotonic() < end:
         time.sleep(0.01)
     left += keepers

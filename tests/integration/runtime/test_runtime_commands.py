@@ -33,7 +33,7 @@ def gone(pid: int) -> bool:
 
 
 def wait_until_gone(pid: int) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not gone(pid):
         assert time.monotonic() < deadline, f"process {pid} survived"
         time.sleep(0.01)
@@ -115,13 +115,13 @@ def test_a_script_runs_in_its_interpreter(runtime: httpx.Client, finish: Finish,
 
 def test_a_timeout_ends_the_group_with_a_background_child_that_holds_the_pipe(runtime: httpx.Client, finish: Finish) -> None:
     began = time.monotonic()
-    answer = finish(runtime, script("sleep 300 & echo $!; wait", timeout_ms=300))
-    assert time.monotonic() - began < 20  # the pipe's holder would sleep for 300
+    answer = finish(runtime, script("sleep 300 & echo $!; wait", timeout_ms=5000))  # by then it has said so, on any machine
+    assert time.monotonic() - began < 60  # the pipe's holder would sleep for 300
     assert answer["status"] == "failed"
     assert answer["error"]["code"] == "timeout"
     assert answer["error"]["retryable"] is True
-    assert answer["error"]["details"]["limit_ms"] == 300
-    assert answer["duration_ms"] >= 300
+    assert answer["error"]["details"]["limit_ms"] == 5000
+    assert answer["duration_ms"] >= 5000
     wait_until_gone(int(answer["stdout"]))
 
 
@@ -191,7 +191,7 @@ def test_an_interpreter_that_is_not_there_is_refused(runtime: httpx.Client) -> N
 
 
 def test_the_process_limit_is_enforced_or_said_not_to_be(runtime: httpx.Client, finish: Finish) -> None:
-    answer = finish(runtime, script("for i in 1 2 3 4 5 6 7 8; do sleep 0.3 & done; wait"), limits={"pids_max": 3})
+    answer = finish(runtime, script("for i in 1 2 3 4 5 6 7 8; do sleep 3 & done; wait"), limits={"pids_max": 3})
     events = runtime.get(f"/api/v1/tasks/{answer['task_id']}/events").json()["events"]
     unenforced = [event["details"]["limit"] for event in events if event["type"] == "limit_unenforced"]
     enforced = runtime.get("/api/v1/runtime/capabilities").json()["limits"]["pids_max"]["enforced"]
@@ -205,7 +205,7 @@ def test_the_process_limit_is_enforced_or_said_not_to_be(runtime: httpx.Client, 
 
 def test_the_launcher_bounds_the_processes_of_an_ordinary_user() -> None:
     read, write = os.pipe()
-    text = "for i in 1 2 3 4 5 6 7 8; do sleep 0.5 & done; wait"
+    text = "for i in 1 2 3 4 5 6 7 8; do sleep 3 & done; wait"
     # the tests may run as root, whom the limit does not bind, and whose interpreter no other user may be able to start
     become_ordinary = "import os, sys; from pytest_execgo.runtime.launcher import main; os.getuid() or os.setuid(65534)"
     argv = [sys.executable, "-c", f"{become_ordinary}; main(sys.argv)", str(write), "-", "-", "3", "-", "sh", "-c", text]
@@ -237,7 +237,7 @@ def test_ten_tasks_at_once_run_at_once(runtime: httpx.Client, tmp_path: Path) ->
     text = f"cd {tmp_path}; touch $$; while [ $(ls | wc -l) -lt 10 ]; do sleep 0.02; done; echo 1"
     handles = []
     for _ in range(10):
-        accepted = runtime.post("/api/v1/tasks", json={"execution": script(text, timeout_ms=20_000)})
+        accepted = runtime.post("/api/v1/tasks", json={"execution": script(text, timeout_ms=60_000)})
         handles.append(accepted.json()["handle_id"])
     answers = [runtime.get(f"/api/v1/tasks/{handle}?wait=30s").json() for handle in handles]
     assert [answer["output"] for answer in answers] == [1] * 10

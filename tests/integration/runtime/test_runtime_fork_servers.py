@@ -58,8 +58,14 @@ def folder_of(pid: int) -> str:
 
 
 def servers_in(folder: Path, kind: str = "exec") -> list[int]:
-    """Return the fork servers that work in a folder, without their copies."""
+    """Return the fork servers that work in a folder, and their copies."""
     return [pid for pid in processes_with("serve", kind, f"{kind}.sock") if folder_of(pid) == str(folder)]
+
+
+def only_server(folder: Path) -> int:
+    """Return the fork server that works in a folder, once no copy of it does: one may outlive its client for a moment."""
+    eventually(lambda: len(servers_in(folder)) == 1, "not one server, or a copy of it is left")
+    return servers_in(folder)[0]
 
 
 @pytest.fixture
@@ -124,7 +130,7 @@ def test_who_ends_the_client_ends_what_it_stands_for(servers: ForkServers) -> No
         eventually(lambda: len(processes_with("sleep", mark)) == 2, "the command never began")
         asked.kill()
     eventually(lambda: not processes_with(mark), "something of the command is left")
-    eventually(lambda: len(servers_in(servers._folder)) == 1, "a copy of the server is left")
+    only_server(servers._folder)
     with client(servers, "--", "true") as asked:
         asked.communicate(timeout=PATIENCE)
     assert asked.returncode == 0
@@ -140,11 +146,12 @@ def test_without_a_server_a_client_does_it_alone(servers: ForkServers) -> None:
 
 
 def test_a_server_that_was_killed_is_replaced_and_what_it_began_goes_on(servers: ForkServers) -> None:
-    (first,) = servers_in(servers._folder)
-    with client(servers, "--", "sh", "-c", "sleep 1; echo done") as asked:
+    first = only_server(servers._folder)
+    with client(servers, "--", "sh", "-c", "read word; echo $word", stdin=subprocess.PIPE) as asked:
         eventually(lambda: len(servers_in(servers._folder)) == 2, "the server never forked")
         os.kill(first, signal.SIGKILL)
-        assert asked.communicate(timeout=PATIENCE)[0] == b"done\n"
+        servers._running["exec"].wait(PATIENCE)
+        assert asked.communicate(b"done\n", timeout=PATIENCE)[0] == b"done\n"
     servers.client("exec")
 
     def replaced() -> bool:
@@ -173,7 +180,7 @@ def told(servers: ForkServers) -> tuple[int, bytes]:
 @pytest.mark.parametrize("room", [0, 1])  # for no connection; for that, and not for the client's streams
 def test_a_server_that_may_open_nothing_more_says_so_and_lives_on(servers: ForkServers, room: int) -> None:
     assert told(servers) == (0, b"")  # so it is up
-    (server,) = servers_in(servers._folder)
+    server = only_server(servers._folder)
     taken = {int(fd.name) for fd in Path(f"/proc/{server}/fd").iterdir()}
     usual = resource.prlimit(server, resource.RLIMIT_NOFILE)
     free = next(number for number in range(len(taken) + 1) if number not in taken)
@@ -182,7 +189,7 @@ def test_a_server_that_may_open_nothing_more_says_so_and_lives_on(servers: ForkS
         assert (code, b"could not begin: Too many open files" in err) == (125, True), err
     resource.prlimit(server, resource.RLIMIT_NOFILE, usual)
     assert told(servers) == (0, b"")
-    assert servers_in(servers._folder) == [server]
+    assert only_server(servers._folder) == server
 
 
 @pytest.fixture
@@ -218,13 +225,13 @@ def limit_processes(of: int, most: int) -> int:
 
 def test_a_server_that_may_start_nothing_more_says_so_and_lives_on(ordinary_users: ForkServers) -> None:
     assert told(ordinary_users) == (0, b"")
-    (server,) = servers_in(ordinary_users._folder)
+    server = only_server(ordinary_users._folder)
     usual = limit_processes(server, 1)
     for code, err in (told(ordinary_users), told(ordinary_users)):
         assert (code, b"could not begin: Resource temporarily unavailable" in err) == (125, True), err
     limit_processes(server, usual)
     assert told(ordinary_users) == (0, b"")
-    assert servers_in(ordinary_users._folder) == [server]
+    assert only_server(ordinary_users._folder) == server
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
@@ -234,11 +241,11 @@ def test_a_services_servers_go_with_it(launch_runtime: Launch, tmp_path: Path, h
     if not service.get("/api/v1/runtime/sandboxes/native").json()["available"]:
         pytest.skip("mode native can't be had here")
     eventually((folder / "sandboxes" / "exec.sock").exists, "who asks for a mode will want it, and finds no server")
-    (server,) = servers_in(folder / "sandboxes")
+    server = only_server(folder / "sandboxes")
     for text in ("echo 1", "echo 2"):
         answer = finish(service, {"kind": "script", "script": text}, sandbox={"mode": "native"})
         assert (answer["status"], answer["output"]) == ("success", int(text[-1]))
-    assert servers_in(folder / "sandboxes") == [server]
+    assert only_server(folder / "sandboxes") == server
     process.send_signal(how)
     process.wait(30)
     eventually(lambda: not servers_in(folder / "sandboxes"), "a server outlives its service")

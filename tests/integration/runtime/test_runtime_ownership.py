@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import httpx
 import pytest
 
 from pytest_execgo.core import process_identity
+from pytest_execgo.harness.ports import PortReservation
 from pytest_execgo.runtime import keeper_client
 from pytest_execgo.runtime.keeper_client import KeeperClient
 
@@ -31,11 +32,12 @@ class Service:
     def __init__(self, launch: Launch, folder: Path, *options: str) -> None:
         self.folder = folder
         self._launch, self._options = launch, options
-        self.process, self.client = self._start("127.0.0.1:0")
-        self.address = f"{self.client.base_url.host}:{self.client.base_url.port}"
+        self.port = PortReservation()  # nobody else gets it while the service is away
+        self.address = f"127.0.0.1:{self.port.port}"
+        self.process, self.client = self._start()
 
-    def _start(self, address: str) -> tuple[subprocess.Popen[bytes], httpx.Client]:
-        return self._launch("-data-dir", str(self.folder), "-addr", address, *self._options)
+    def _start(self) -> tuple[subprocess.Popen[bytes], httpx.Client]:
+        return self._launch("-data-dir", str(self.folder), "-addr", self.address, "-shared-port", *self._options)
 
     def kill(self) -> None:
         self.process.kill()
@@ -43,7 +45,7 @@ class Service:
 
     def restart(self) -> None:
         self.client.close()
-        self.process, self.client = self._start(self.address)
+        self.process, self.client = self._start()
 
     def submit(self, text: str, **rest: Any) -> str:
         answer = self.client.post("/api/v1/tasks", json={"execution": {"kind": "script", "script": text}, **rest})
@@ -66,8 +68,10 @@ class Service:
 
 
 @pytest.fixture
-def service(launch_runtime: Launch, tmp_path: Path) -> Service:
-    return Service(launch_runtime, tmp_path / "data", "-max-concurrency", "8", "-abandon-after", "30")
+def service(launch_runtime: Launch, tmp_path: Path) -> Iterator[Service]:
+    made = Service(launch_runtime, tmp_path / "data", "-max-concurrency", "8", "-abandon-after", "30")
+    yield made
+    made.port.close()
 
 
 def eventually(condition: Callable[[], bool], what: str) -> None:
@@ -159,7 +163,7 @@ def test_results_of_an_earlier_service_stay_and_never_change(service: Service) -
 
 def test_a_command_that_goes_on_can_be_killed_and_keeps_its_limit(service: Service, tmp_path: Path) -> None:
     to_kill = service.submit(appending(tmp_path, "a"))
-    to_expire = service.submit(appending(tmp_path, "b"), limits={"wall_time_ms": 1500})
+    to_expire = service.submit(appending(tmp_path, "b"), limits={"wall_time_ms": 8000})
     pids = [int(path.read_text()) for path in began(tmp_path, 2)]
     service.kill()
     eventually(lambda: not alive(pids[1]), "the wall limit does not hold while the service is away")
@@ -193,11 +197,14 @@ def test_killing_in_a_loop_loses_nothing_and_runs_nothing_twice(service: Service
 
     with concurrent.futures.ThreadPoolExecutor(4) as threads:
         loads = [threads.submit(load) for _ in range(4)]
-        for round_ in range(15):
-            time.sleep(0.05 + 0.03 * (round_ % 5))  # the point of the loop: at ever other moments
-            service.kill()
-            service.restart()
-        over.set()
+        try:
+            for round_ in range(15):
+                eventually(lambda: len(accepted) > 4 * round_, "nothing is accepted any more")  # noqa: B023 - called at once
+                time.sleep(0.05 + 0.03 * (round_ % 5))  # the point of the loop: at ever other moments
+                service.kill()
+                service.restart()
+        finally:
+            over.set()
         for one in loads:
             one.result(PATIENCE)
     assert len(accepted) > 50
@@ -280,6 +287,7 @@ def test_an_abandoned_keeper_ends_its_commands_and_itself_and_says_so(launch_run
     assert answer["error"]["code"] == "internal"
     assert "no runtime service" in answer["error"]["message"]
     assert (tmp_path / "a.began").read_text().count("\n") == 1
+    service.port.close()
 
 
 @pytest.mark.parametrize("damage", ["overwritten", "cut"])

@@ -126,7 +126,7 @@ def test_a_killed_kernel_finds_its_commands_again(kernel: Kernel, tmp_path: Path
 
 
 def test_a_task_that_timed_out_while_the_runtime_was_away_is_ended_when_it_is_back(kernel: Kernel, tmp_path: Path) -> None:
-    kernel.submit("slow", gated(tmp_path, "slow"), timeout=1500)
+    kernel.submit("slow", gated(tmp_path, "slow"), timeout=6000)
     (pid,) = begun(tmp_path, ["slow"])
     kernel.heard_of("slow")
     kernel.stack.kill(Service.RUNTIME)
@@ -245,7 +245,7 @@ def test_the_process_tree_of_a_killed_service_ends_in_a_namespace_of_its_own(tmp
         pytest.skip("needs root to make a PID namespace")
     driver = Path(__file__).with_name("namespace_driver.py")
     command = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", sys.executable, str(driver), str(tmp_path)]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert ended.returncode == 0, ended.stderr
     told = json.loads(ended.stdout)
     assert told["status"] == "cancelled"

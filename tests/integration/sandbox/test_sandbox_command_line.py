@@ -69,7 +69,7 @@ def test_a_signal_is_128_and_more(execute: Any) -> None:
 
 
 def test_time_is_up_with_124(execute: Any) -> None:
-    done = execute("sh", "-c", "echo begun; sleep 60", options=("--timeout", "1"))
+    done = execute("sh", "-c", "echo begun; sleep 60", options=("--timeout", "5"))
     assert (done.returncode, done.stdout) == (124, b"begun\n")
     assert b"over its limit: timeout" in done.stderr
 

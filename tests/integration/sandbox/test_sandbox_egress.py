@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import json
 import socket
@@ -67,12 +68,15 @@ def proxy(server: http.server.ThreadingHTTPServer) -> Iterator[int]:
 
 
 def talk(port: int, request: bytes) -> bytes:
+    """Return what comes back until the connection ends: by a reset, too, where not all that was sent had been read by then."""
+    answer = b""
     with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
-        connection.sendall(request)
-        answer = b""
-        while piece := connection.recv(65536):
-            answer += piece
-        return answer
+        with contextlib.suppress(ConnectionError):
+            connection.sendall(request)
+        with contextlib.suppress(ConnectionError):
+            while piece := connection.recv(65536):
+                answer += piece
+    return answer
 
 
 def test_a_plain_request_reaches_an_allowed_host(proxy: int, server: http.server.ThreadingHTTPServer) -> None:

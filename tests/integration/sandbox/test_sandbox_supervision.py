@@ -31,7 +31,7 @@ def begun(words: list[str]) -> Supervision:
 
 
 def test_bubblewrap_leaves_no_child_behind_that_waits_for_it(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervision, "_END", 5.0)
+    monkeypatch.setattr(supervision, "_END", 30.0)
     for number in range(60):
         one = begun([*words, "600"])
         time.sleep(number / 5000)  # up to the time that it takes to make the place

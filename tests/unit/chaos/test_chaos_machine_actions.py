@@ -81,10 +81,12 @@ def test_pressure_ends_with_whoever_put_it(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == -signal.SIGKILL
-    handle = os.pidfd_open(int(done.stdout)) if not gone(int(done.stdout)) else None
-    if handle is not None:
-        assert select.select([handle], [], [], 30)[0], "it outlived the one who started it"
-        os.close(handle)
+    try:
+        handle = os.pidfd_open(int(done.stdout))
+    except ProcessLookupError:  # it is gone already
+        return
+    assert select.select([handle], [], [], 30)[0], "it outlived the one who started it"
+    os.close(handle)
 
 
 def test_a_process_that_does_not_come_to_weigh_leaves_none_behind(

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_execgo.chaos import draws
@@ -143,6 +143,7 @@ def test_a_trigger_in_words(trigger: Any, text: str) -> None:
     assert told(Trigger.model_validate(trigger)) == text
 
 
+@settings(deadline=None)
 @given(st.integers(), st.text(max_size=20), st.integers(0, 50))
 def test_what_is_certain_is_certain(seed: int, cell_id: str, index: int) -> None:
     assert draws.strikes(1.0, seed=seed, cell_id=cell_id, index=index)

@@ -76,7 +76,7 @@ def run(role: str, how: str, scripts: list[str]) -> list[Any]:
         [*words, json.dumps([script.format(n=unique) for script in scripts])],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
@@ -89,7 +89,7 @@ def run(role: str, how: str, scripts: list[str]) -> list[Any]:
 def test_nothing_of_any_tree_survives(role: str, how: str) -> None:
     for script, survivors, live, zombies, seconds in run(role, how, list(SHAPES.values())):
         assert (survivors, live, zombies) == ([], 0, 0), script
-        assert seconds < 3, script
+        assert seconds < 15, script
 
 
 def test_what_a_command_leaves_behind_when_it_ends_by_itself_is_ended_by_a_reaper() -> None:
@@ -103,21 +103,25 @@ from pytest_execgo.core.process import run_command
 from pytest_execgo.core.process_tree import become_subreaper
 become_subreaper()
 async def main():
-    quiet = "(setsid sh -c 'sleep 2; echo orphan' &) ; env -i setsid env -i sleep 2 & sleep 2; echo parent"
+    orphan = "echo > begun; while [ ! -e go ]; do sleep 0.05; done; echo orphan; echo > said"
+    quiet = f"(setsid sh -c '{orphan}' &) ; env -i setsid env -i sleep 2 & while [ ! -e said ]; do sleep 0.05; done; echo parent"
     sibling = asyncio.ensure_future(run_command(["sh", "-c", quiet]))
-    await asyncio.sleep(0.3)
+    while not os.path.exists("begun"):
+        await asyncio.sleep(0.01)
     for _ in range(5):
         ended = await run_command(["sh", "-c", "setsid sleep 300 & (env -i setsid sleep 300 &) ; sleep 300"], timeout=0.1)
         assert ended.timed_out and not ended.survivors
         await run_command(["true"])
+    open("go", "w").close()
     outcome = await sibling
     assert (outcome.exit_code, sorted(outcome.stdout.split())) == (0, [b"orphan", b"parent"]), outcome
 asyncio.run(main())
 """
 
 
-def test_a_sibling_and_its_orphans_are_not_touched() -> None:
-    ended = subprocess.run([sys.executable, "-c", SIBLINGS], capture_output=True, text=True, timeout=60, check=False)
+def test_a_sibling_and_its_orphans_are_not_touched(tmp_path: Path) -> None:
+    words, env = [sys.executable, "-c", SIBLINGS], {**os.environ, "PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 0, ended.stderr
 
 
@@ -163,14 +167,14 @@ def test_a_command_that_leaves_nothing_pays_for_no_scan() -> None:
 
 
 GRACE = """
-import asyncio
+import asyncio, signal
 from pytest_execgo.core.process import run_command
 async def main():
     polite = "trap 'echo bye; exit 7' TERM; sleep 300 & wait"
-    ended = await run_command(["sh", "-c", polite], timeout=0.3, grace=20)
+    ended = await run_command(["sh", "-c", polite], timeout=5, grace=20)  # the shell has to set its trap before
     assert (ended.exit_code, ended.stdout, ended.timed_out) == (7, b"bye\\n", True), ended
-    deaf = "trap '' TERM; while :; do sleep 300; done"
-    ended = await run_command(["sh", "-c", deaf], timeout=0.3, grace=0.3)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # which commands inherit
+    ended = await run_command(["sleep", "300"], timeout=0.3, grace=0.3)
     assert (ended.signal, ended.survivors) == (9, ()), ended
 asyncio.run(main())
 """

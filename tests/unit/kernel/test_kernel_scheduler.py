@@ -296,7 +296,9 @@ def test_compat_replacing_one_waiting_task_hands_its_dependants_over() -> None:
         rig.submit(spec("b", timeout=2))
         await asyncio.sleep(0.01)
         gate.set()
-        await asyncio.sleep(0.02)
+        await rig.settled("a")
+        while "+b" not in rig.os.log:
+            await asyncio.sleep(0)
         assert rig.status("a", "b", "c") == ["success", "running", "pending"]
         second.set()
         await rig.settled("c")

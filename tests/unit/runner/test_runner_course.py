@@ -147,17 +147,35 @@ def test_effects_carry_which_attempt_of_which_task_they_come_from(world: World) 
     assert "headers" not in others["input"]
 
 
-def test_a_deadline_stops_the_run_and_nothing_more_is_submitted(world: World) -> None:
+def test_a_deadline_stops_the_run_and_nothing_more_is_submitted(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.deadline_ms = 200
 
+    class Deadline(threading.Timer):
+        """Passes once something was submitted, however long it takes to come so far."""
+
+        def run(self) -> None:
+            if self.interval == 0.2 and submitted.wait(20):
+                self.function(*self.args)
+
     def wait_for_it(_: object) -> None:
+        submitted.set()
         ordered.wait(20)
 
-    ordered = threading.Event()
+    monkeypatch.setattr(threading, "Timer", Deadline)
+    submitted, ordered = threading.Event(), threading.Event()
     world.kernel.on_submit = wait_for_it
     world.watchers = (OnEvent("stop_ordered", ordered.set),)
     world.kernel.envelopes["first"] = {"status": "running"}
+    asked: list[tuple[str | None, int]] = []
+
+    def applied_effects(run: str | None = None) -> int:
+        asked.append((run, len(world.listener.events("run_stopped"))))
+        return 0
+
+    world.effects.applied_effects = applied_effects  # type: ignore[method-assign]
     result = world.run()
+    assert asked == [(None, 0), (result.run_id, 0), (result.run_id, 0)], "the sink has let in what was sent before it is said"
+    assert len(world.listener.events("run_stopped")) == 1
     assert result.outcome == "failed"
     assert result.attribution is not None
     assert (result.attribution.layer, result.attribution.code) == ("machine", "stopped")

@@ -27,6 +27,7 @@ class HttpUpstream:
 
     server: ThreadingHTTPServer
     seen: list[tuple[str, str, bytes, int]] = field(default_factory=list)
+    numbering: threading.Lock = field(default_factory=threading.Lock)
     gate: threading.Event = field(default_factory=threading.Event)
     arrived: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     peers: list[socket.socket] = field(default_factory=list)
@@ -51,8 +52,9 @@ class _Answers(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         body = self._body()
         upstream = self.upstream
-        upstream.seen.append((self.command, self.path, body, self.client_address[1]))
-        number = str(len(upstream.seen)).encode()
+        with upstream.numbering:
+            upstream.seen.append((self.command, self.path, body, self.client_address[1]))
+            number = str(len(upstream.seen)).encode()
         upstream.arrived.release()
         kind, _, size = self.path.strip("/").partition("/")
         if kind == "held":

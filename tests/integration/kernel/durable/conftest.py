@@ -19,6 +19,7 @@ import pytest
 TERMINAL = ("success", "failed", "skipped")
 PATIENCE = 60.0
 FAULTS = Path(__file__).with_name("durable_faults.py")
+HOST = "127.0.0.2"  # where hardly anybody else takes the port while it is free between two lives
 
 
 class Durable:
@@ -35,7 +36,7 @@ class Durable:
         reading, writing = os.pipe()
         start = [str(FAULTS), fault[0], str(fault[1])] if fault else ["-m", "pytest_execgo.kernel"]
         clean = {name: value for name, value in os.environ.items() if not name.startswith("EXECGO_")}
-        command = [sys.executable, *start, "-addr", f"127.0.0.1:{port}", "-data-dir", str(folder / "data"), "-shutdown-timeout=1"]
+        command = [sys.executable, *start, "-addr", f"{HOST}:{port}", "-data-dir", str(folder / "data"), "-shutdown-timeout=1"]
         self.said = folder / "stderr.txt"
         with self.said.open("ab") as said:
             self.process = subprocess.Popen(
@@ -53,7 +54,7 @@ class Durable:
 
     def call(self, method: str, path: str, body: Any = None) -> tuple[int, str, dict[str, str]]:
         """Return status, body and headers; `OSError` or `HTTPException` when there is no whole answer."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        connection = http.client.HTTPConnection(HOST, self.port, timeout=PATIENCE)
         try:
             connection.request(method, path, None if body is None else json.dumps(body))
             answer = connection.getresponse()

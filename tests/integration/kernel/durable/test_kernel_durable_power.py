@@ -99,7 +99,9 @@ class Clients:
 
     def __init__(self, out: Path) -> None:
         self.out = out
+        self.out.touch()
         self.numbers = itertools.count()
+        self.busy = threading.Event()
         self.accepted: set[str] = set()
         self.asked: set[str] = set()  # to be cancelled or deleted, perhaps without an answer
         self.deleted: set[str] = set()
@@ -120,6 +122,7 @@ class Clients:
                 status, text, _ = kernel.call("POST", "/tasks", {"tasks": graph(name, self.out)})
                 assert status == 202, text
                 self.accepted.add(name)
+                self.busy.set()
                 match chance.randrange(4):
                     case 0:
                         self.asked.add(f"{name}-more")
@@ -155,16 +158,19 @@ class Clients:
 
 
 def live(disk: Disk, start: Start, clients: Clients, seconds: float, fault: tuple[str, int] | None = None) -> None:
-    """Let a kernel live on the disk under clients, until the power goes."""
+    """Let a kernel live on the disk under clients, until the power goes, so long after it took the first graph."""
     kernel = start(folder=disk.current, environment=disk.preload(), fault=fault)
-    timer = threading.Timer(seconds, kernel.kill)
-    timer.start()
-    try:
-        clients.until_killed(kernel)
-    finally:
-        timer.cancel()
-        timer.join()
-    kernel.kill()
+    clients.busy.clear()
+
+    def end() -> None:
+        clients.busy.wait(60)
+        time.sleep(seconds)
+        kernel.kill()
+
+    ending = threading.Thread(target=end)
+    ending.start()
+    clients.until_killed(kernel)
+    ending.join()
     disk.power_cut()
 
 

@@ -129,16 +129,18 @@ def test_once_means_once_whatever_retry_says(start: Start, tmp_path: Path) -> No
 
 
 def test_a_stop_lets_what_runs_end_interrupts_what_lasts_and_keeps_what_waits(start: Start, tmp_path: Path) -> None:
-    first = start("-max-concurrency=4")
+    first = start("-max-concurrency=4", "-shutdown-timeout=5")
     lasting = f"echo begun >> {tmp_path}/long; test -e {tmp_path}/go || sleep 30"
+    only = f"echo begun >> {tmp_path}/only; sleep 30"
+    failing = f"echo begun >> {tmp_path}/again; test -e {tmp_path}/go"
     first.submit(
         {"id": "short", "type": "shell", "params": {"script": f"echo b >> {tmp_path}/short; sleep 0.4"}},
         {"id": "long", "type": "shell", "params": {"script": lasting}},
-        {"id": "only", "type": "shell", "params": {"script": "sleep 30"}, "annotations": {"effect": "once"}},
-        {"id": "retrying", "type": "shell", "params": {"script": f"test -e {tmp_path}/go"}, "retry": 50},
+        {"id": "only", "type": "shell", "params": {"script": only}, "annotations": {"effect": "once"}},
+        {"id": "retrying", "type": "shell", "params": {"script": failing}, "retry": 50},
         appending("waiting", tmp_path / "w", "short", "long"),
     )
-    while not (lines(tmp_path / "long") and lines(tmp_path / "short")):
+    while not all(lines(tmp_path / begun) for begun in ("short", "long", "only", "again")):
         time.sleep(0.01)
     assert first.stop() == 0
     assert lines(tmp_path / "w") == []
@@ -188,7 +190,7 @@ def test_removed_tasks_stay_removed_and_what_was_released_runs(start: Start, tmp
 
 def test_ten_thousand_tasks_are_found_again(start: Start) -> None:
     first = start("-max-concurrency=1")
-    blocker = {"id": "first", "type": "sleep", "params": {"duration_ms": 60_000}}
+    blocker = {"id": "first", "type": "sleep", "params": {"duration_ms": 600_000}}
     tasks = [{"id": f"t{n}", "type": "noop", "depends_on": ["first"] if n < 5_000 else []} for n in range(10_000)]
     first.submit(blocker, *tasks)
     first.kill()

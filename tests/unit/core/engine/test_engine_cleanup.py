@@ -69,7 +69,7 @@ class FakeApi:
 
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> FakeApi:
-    monkeypatch.setattr(cleanup, "_REMOVAL_TIMEOUT", 0.3)
+    monkeypatch.setattr(cleanup, "_REMOVAL_TIMEOUT", 30)
     containers = {"live": LIVE, "dead": DEAD, "foreign": {"some": "label"}, "half": {OWNER_LABEL: "somebody"}}
     return FakeApi(containers, {"live-net": LIVE, "dead-net": DEAD, "bridge": {}})
 
@@ -105,7 +105,8 @@ def test_a_network_is_removed_once_its_last_container_has_left_it(engine: FakeAp
     assert remove_leftovers(engine) == ["dead", "dead-net"]
 
 
-def test_a_network_that_somebody_else_uses_stays(engine: FakeApi) -> None:
+def test_a_network_that_somebody_else_uses_stays(engine: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cleanup, "_REMOVAL_TIMEOUT", 0.3)
     engine.trouble["dead-net"] = [refusal(403, "network dead-net has active endpoints")] * 1000
     assert remove_leftovers(engine) == ["dead"]
 
