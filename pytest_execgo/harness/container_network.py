@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import ipaddress
-import random
 import socket
 from typing import TYPE_CHECKING
 
 from pytest_execgo.core.engine.connection import connect, engine_call
-from pytest_execgo.core.errors import StackError, Unsupported
+from pytest_execgo.core.errors import Unsupported
 from pytest_execgo.harness.ports import HOST
 from pytest_execgo.plan.stack import Service
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Mapping
 
 INNER_PORTS = {Service.KERNEL: 8080, Service.RUNTIME: 8081, Service.FIXTURES: 8082}
 """Where our services listen in their containers."""
-_FIRST, _LAST = 20_000, 32_000  # below what systems give out by themselves
-_ATTEMPTS = 200
 
 
 def create_network(name: str, labels: Mapping[str, str]) -> str:
@@ -47,26 +44,6 @@ def host_address() -> str:
         "containers can't reach what listens on this machine: the engine's default bridge has no address of it",
         "use an engine that runs on this machine itself",
     )
-
-
-def free_port(but: Collection[int] = ()) -> int:
-    """Return a port of 127.0.0.1 that nobody has, `but` none of these, out of a range that systems don't give out by themselves."""
-    for _ in range(_ATTEMPTS):
-        port = random.randint(_FIRST, _LAST)  # noqa: S311 - no secret
-        if port not in but and not port_taken(port):
-            return port
-    raise StackError("no_port", f"no port from {_FIRST} to {_LAST} of {HOST} is free")
-
-
-def port_taken(port: int) -> bool:
-    """Tell whether somebody has a port of 127.0.0.1."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return True
-    return False
 
 
 def _can_listen(address: str) -> bool:

@@ -19,12 +19,12 @@ from pytest_execgo.core.engine.connection import EngineError, connect, engine_ca
 from pytest_execgo.core.engine.ownership import owner_labels
 from pytest_execgo.core.errors import StackError
 from pytest_execgo.harness.container_acts import ContainerActs
-from pytest_execgo.harness.container_network import INNER_PORTS, create_network, free_port, host_address, port_taken
+from pytest_execgo.harness.container_network import INNER_PORTS, create_network, host_address
 from pytest_execgo.harness.container_plan import ContainerPlan, ServiceImage, caller, choose_images, plan_container
 from pytest_execgo.harness.container_service import ServiceContainer
 from pytest_execgo.harness.container_watch import EngineWatch
 from pytest_execgo.harness.image_build import SERVICE_LABEL
-from pytest_execgo.harness.ports import HOST
+from pytest_execgo.harness.ports import HOST, free_port, port_taken
 from pytest_execgo.harness.record import StackRecord, take_folder
 from pytest_execgo.harness.service_options import ServiceOptions
 from pytest_execgo.harness.settings import StackSettings

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import errno
+import secrets
 import socket
+from collections.abc import Collection
 
 from pytest_execgo.core.errors import StackError, UsageError
 
 HOST = "127.0.0.1"
+_FIRST, _LAST = 20_000, 32_000  # below what systems give out: no connection gets a stack's port between two lives of it
+_ATTEMPTS = 200
 
 
 class PortReservation:
@@ -19,15 +23,16 @@ class PortReservation:
     """
 
     def __init__(self, port: int = 0, *, what: str = "service", exclusive_service: bool = False) -> None:
-        """Reserve `port`, or one that the system chooses; `UsageError` if a given one is taken."""
+        """Reserve `port`, or a free one if it is 0; `UsageError` if a given one is taken."""
         if port:
             _check_free(port, what)
+        chosen = port or free_port()
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if exclusive_service:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            self._socket.bind((HOST, port))
+            self._socket.bind((HOST, chosen))
         except OSError as error:
             self._socket.close()
             if port:
@@ -43,6 +48,24 @@ class PortReservation:
     def close(self) -> None:
         """Give the port up. Safe to call twice."""
         self._socket.close()
+
+
+def free_port(but: Collection[int] = ()) -> int:
+    """Return a port of 127.0.0.1 that nobody has, `but` none of these, out of a range that systems don't give out by themselves."""
+    for _ in range(_ATTEMPTS):
+        port = _FIRST + secrets.randbelow(_LAST - _FIRST)  # the same in no two processes, whatever seeds tests set
+        if port not in but and not port_taken(port):
+            return port
+    raise StackError("no_port", f"no port from {_FIRST} to {_LAST} of {HOST} is free")
+
+
+def port_taken(port: int) -> bool:
+    """Tell whether somebody has a port of 127.0.0.1."""
+    try:
+        _check_free(port, "service")
+    except UsageError:
+        return True
+    return False
 
 
 def _check_free(port: int, what: str) -> None:

@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 
 from pytest_execgo.core.errors import StackError
-from pytest_execgo.harness.container_network import free_port
 from pytest_execgo.harness.embedded import EmbeddedStack
+from pytest_execgo.harness.ports import free_port
 from pytest_execgo.harness.process_stack import ProcessStack
 from pytest_execgo.harness.record import StackRecord, read_stack_ports
 from pytest_execgo.harness.settings import StackSettings

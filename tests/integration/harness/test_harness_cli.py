@@ -21,8 +21,8 @@ import pytest
 
 from pytest_execgo.cli.harness import main
 from pytest_execgo.core.engine.ownership import OWNER_LABEL
-from pytest_execgo.harness.container_network import free_port
 from pytest_execgo.harness.image_build import service_images
+from pytest_execgo.harness.ports import free_port
 from pytest_execgo.harness.state import HarnessState
 
 SERVICES = ("kernel", "runtime", "fixtures")

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from pytest_execgo.core.errors import StackError
-from pytest_execgo.harness.container_network import free_port
 from pytest_execgo.harness.native import NativeStack
+from pytest_execgo.harness.ports import free_port
 from pytest_execgo.harness.settings import StackSettings
 from pytest_execgo.plan.stack import Service
 

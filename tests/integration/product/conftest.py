@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import random
-import socket
-
 import pytest
+
+from pytest_execgo.harness.ports import free_port
 
 
 @pytest.fixture
 def free_ports() -> list[int]:
-    """Return three free ports from below those that outgoing connections get."""
+    """Return three free ports."""
     found: list[int] = []
-    for port in random.sample(range(20000, 32000), 100):
-        with socket.socket() as sock:
-            if len(found) < 3 and sock.connect_ex(("127.0.0.1", port)) != 0:
-                found.append(port)
+    for _ in range(3):
+        found.append(free_port(found))
     return found
