@@ -251,7 +251,7 @@ def test_a_fork_bomb_is_bounded_beside_a_sibling_that_finishes(box: Any) -> None
     box.needs("processes")
     token = f"bomb-{uuid.uuid4().hex}"
     ends: list[ConfinedEnd] = []
-    bomb = threading.Thread(target=lambda: ends.append(box.run(BOMB, token, timeout=10, processes=24)))
+    bomb = threading.Thread(target=lambda: ends.append(box.run(BOMB, token, timeout=6, processes=24)))
     bomb.start()
     sibling = "import subprocess\nfor _ in range(20): subprocess.run(['true'], check=True)\nprint('finished')"
     assert box.run(sibling, processes=64).stdout == b"finished\n"
