@@ -21,14 +21,15 @@ _MAKE_ONE = "--execgo-baseline save=FILE writes one"
 
 def baseline_of(summary: BenchmarkSummary) -> Baseline:
     """Return what of a sweep is kept: how each cell ended and why, what it ran on, its seed; nothing of interrupted runs."""
-    ran = [run for run in summary.runs if run.outcome != "skipped"] or summary.runs
+    ended = [run for run in summary.runs if not run.interrupted]
+    ran = [run for run in ended if run.outcome != "skipped"] or ended
     names = sorted({name for run in ran for name in run.versions})
     return Baseline(
         sweep_id=summary.sweep_id,
         finished_at=summary.finished_at,
         backend=_all_of(run.backend for run in ran) or "none",
         versions={name: _all_of(run.versions[name] for run in ran if name in run.versions) for name in names},
-        cells=[outcome_of(run) for run in summary.runs if not run.interrupted],
+        cells=[outcome_of(run) for run in ended],
     )
 
 

@@ -188,8 +188,12 @@ class ServiceContainer:
     def _await_end(self) -> None:
         """Return when it has ended and its port refuses connections, which the engine sees to after it has told of the end."""
         self._expect("end", lambda: self.state.over)
-        with engine_call(f"describe the {self.service}"):
-            self._api.inspect_container(self.state.id)  # it answers only once it has done with the container
+        try:
+            with engine_call(f"describe the {self.service}"):
+                self._api.inspect_container(self.state.id)  # it answers only once it has done with the container
+        except EngineError as error:
+            if error.status != _GONE:  # somebody removes it
+                raise
         self._end_copy()
 
     def _end_copy(self) -> None:

@@ -7,7 +7,7 @@ import secrets
 import socket
 from collections.abc import Collection
 
-from pytest_execgo.core.errors import StackError, UsageError
+from pytest_execgo.core.errors import ExecGoError, StackError, UsageError
 
 HOST = "127.0.0.1"
 _FIRST, _LAST = 20_000, 32_000  # below what systems give out: no connection gets a stack's port between two lives of it
@@ -26,19 +26,26 @@ class PortReservation:
         """Reserve `port`, or a free one if it is 0; `UsageError` if a given one is taken."""
         if port:
             _check_free(port, what)
-        chosen = port or free_port()
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if exclusive_service:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            self._socket.bind((HOST, chosen))
-        except OSError as error:
+            self.port = self._bound(port, what)
+        except ExecGoError:
             self._socket.close()
-            if port:
-                raise _taken(port, what, error) from error
-            raise StackError("no_port", f"no port of {HOST} can be had for the {what}: {error.strerror}") from error
-        self.port: int = self._socket.getsockname()[1]
+            raise
+
+    def _bound(self, port: int, what: str) -> int:
+        while True:
+            chosen = port or free_port()
+            try:
+                self._socket.bind((HOST, chosen))
+            except OSError as error:
+                if port or error.errno != errno.EADDRINUSE:  # else somebody has just taken it
+                    raise _taken(chosen, what, error) from error
+            else:
+                return chosen
 
     @property
     def url(self) -> str:
@@ -53,10 +60,20 @@ class PortReservation:
 def free_port(but: Collection[int] = ()) -> int:
     """Return a port of 127.0.0.1 that nobody has, `but` none of these, out of a range that systems don't give out by themselves."""
     for _ in range(_ATTEMPTS):
-        port = _FIRST + secrets.randbelow(_LAST - _FIRST)  # the same in no two processes, whatever seeds tests set
-        if port not in but and not port_taken(port):
+        port = _FIRST + secrets.randbelow(_LAST - _FIRST + 1)  # the same in no two processes, whatever seeds tests set
+        if port not in but and _untouched(port):
             return port
     raise StackError("no_port", f"no port from {_FIRST} to {_LAST} of {HOST} is free")
+
+
+def _untouched(port: int) -> bool:
+    """Tell whether a port is nobody's: no listener's, no reservation's of any kind, and no recent connection's."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
 
 
 def port_taken(port: int) -> bool:

@@ -35,8 +35,8 @@ class StackSettings:
     """Settings of an embedded or native stack; times in seconds.
 
     `environ` is the caller's environment, of which only PATH and `INHERITED` are used. `cwd` is where services run, so
-    what a task's relative paths are relative to (default: the stack's folder). A port that is not in `ports` is the
-    system's choice. `guarded` stacks have a token: the given one, or a random one of their own.
+    what a task's relative paths are relative to (default: the stack's folder). A port that is not in `ports` is a
+    free one. `guarded` stacks have a token: the given one, or a random one of their own.
     """
 
     environ: Mapping[str, str] = field(default_factory=dict)

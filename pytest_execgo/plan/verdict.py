@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -55,7 +55,7 @@ class TaskOutcome:
     started_ns: int | None
     finished_ns: int | None
     attempt: int
-    envelope: Mapping[str, Any]
+    envelope: Mapping[str, Any] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +70,10 @@ class VerifierContext:
     scenario_dir: Path
     workspace: Path
     fixtures_url: str
-    input: Mapping[str, Any]
-    expected: Mapping[str, Any]
-    plan: StandardPlan
-    tasks: Mapping[str, TaskOutcome]
+    input: Mapping[str, Any] = field(repr=False)
+    expected: Mapping[str, Any] = field(repr=False)
+    plan: StandardPlan = field(repr=False)
+    tasks: Mapping[str, TaskOutcome] = field(repr=False)
 
 
 Verifier = Callable[[VerifierContext], Verdict]

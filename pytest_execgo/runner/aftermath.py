@@ -71,10 +71,10 @@ def _stopped(course: Course, how: str) -> None:
     left = evidence.unfinished(course.observer, wires)
     if left or (course.parts.local and evidence.processes_of(course.run_id)):
         return
+    took = round(course.order.obeyed(), 3)
     with suppress(ExecGoError):  # a fault may keep it from answering
         for _ in range(2):  # what was sent by now may still be at the sink's door: it is let in before the second answer
             course.parts.fixtures.applied_effects(course.run_id)
-    took = round(course.order.obeyed(), 3)
     course.record.stop_time_ms = took
     course.history.client("event", "stop", value={"how": how, "obeyed": True})
     course.stream.emit(events.RunStopped(how=how, stop_time_ms=took, tasks=len(wires)))

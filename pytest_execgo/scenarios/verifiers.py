@@ -8,9 +8,9 @@ import inspect
 import linecache
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.abc import Loader
-from importlib.machinery import SourceFileLoader
+from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
@@ -20,6 +20,7 @@ from pytest_execgo.core.jsonvalue import describe, shortened
 from pytest_execgo.plan.verdict import Verdict, Verifier, VerifierContext
 from pytest_execgo.scenarios.model import Scenario
 
+_MOST_SAID = 4000  # characters of an assertion's message
 REWRITTEN = "execgo_verifiers"
 """The package by which whoever rewrites assertions (pytest, once it was told of it) knows verifiers."""
 
@@ -90,12 +91,13 @@ class _SourceLoader(SourceFileLoader):
 
 
 def _loader(name: str, path: Path) -> Loader:
-    """Return what imports a file: pytest's loader, which rewrites assertions, where that stands ready; else one of our own."""
+    """Return what imports a file: pytest's hook, a finder that rewrites assertions as it loads; where it isn't, our own loader."""
     importlib.invalidate_caches()
-    for finder in sys.meta_path:
-        spec = finder.find_spec(f"{REWRITTEN}.{path.stem}", [str(path.parent)], None)
-        if spec is not None and spec.loader is not None and spec.origin == str(path) and type(spec.loader) is not SourceFileLoader:
-            return spec.loader
+    for hook in sys.meta_path:
+        find: Callable[..., ModuleSpec | None] = getattr(hook, "find_spec", lambda *_: None)
+        spec = find(f"{REWRITTEN}.{path.stem}", [str(path.parent)], None)
+        if spec is not None and isinstance(hook, Loader) and spec.loader is hook and spec.origin == str(path):
+            return hook
     return _SourceLoader(name, str(path))
 
 
@@ -114,7 +116,7 @@ def _import(path: Path) -> ModuleType:
         raise UsageError("bad_verifier", f"{path}: can't be imported")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # before it runs: dataclasses look their own module up
-    keeping, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # pytest's is chosen by size and second, too
+    keeping, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # a folder of scenarios stays clean of pytest's, too
     try:
         spec.loader.exec_module(module)
     except SyntaxError as error:
@@ -170,10 +172,11 @@ def _where(verifier: object, error: BaseException | None = None) -> str:
 
 def _assertion(verifier: object, error: AssertionError) -> str:
     """Return an assertion's message; where it has none, the assertion itself (with its values, if rewritten) and its place."""
-    said = str(error).strip()
+    said = shortened(str(error).strip(), _MOST_SAID)
     if said and not said.startswith("assert "):
         return said
     frame = traceback.extract_tb(error.__traceback__)[-1]
     first = frame.lineno or 1
     source = (linecache.getline(frame.filename, line).strip() for line in range(first, (frame.end_lineno or first) + 1))
-    return f"{said or ' '.join(source)} ({frame.filename}:{first})".strip()
+    claim, newline, values = (said or " ".join(source)).partition("\n")
+    return f"{claim} ({frame.filename}:{first}){newline}{values}".strip()

@@ -102,8 +102,8 @@ def verify(context):
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ((), r"assert 1 == 3\n \+  where 1 = len\(\['greeting.txt'\]\) \(.+/verifier.py:6\)"),
-        (("-n", "1"), r"assert 1 == 3\n \+  where 1 = len\(\['greeting.txt'\]\) \(.+/verifier.py:6\)"),
+        ((), r"assert 1 == 3 \(.+/verifier.py:6\)\n \+  where 1 = len\(\['greeting.txt'\]\)"),
+        (("-n", "1"), r"assert 1 == 3 \(.+/verifier.py:6\)\n \+  where 1 = len\(\['greeting.txt'\]\)"),
         (("--assert=plain",), r"assert len\(found\) == 3 \(.+/verifier.py:6\)"),
     ],
     ids=["alone", "worker", "plain"],

@@ -338,7 +338,9 @@ def test_logs_are_text_or_refused(stack: Stack, endpoints: Endpoints) -> None:
     assert said is not None
     stack.restart(Service.KERNEL)  # by then what the kernel had to say is in the file
     assert '"listening"' in stack.logs(Service.KERNEL, tail=1000)
+    before = said.read_text()
     told = stack.logs(Service.KERNEL, tail=10_000)
+    assert told.startswith(before)
     assert said.read_text().startswith(told)  # it goes on
     lines = said.read_text().splitlines()
     assert len(set(lines)) == len(lines)

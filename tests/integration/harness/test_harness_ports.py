@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import secrets
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,9 +50,16 @@ def test_a_service_that_shares_nothing_can_bind_beside_its_reservation() -> None
     reserved.close()
 
 
-def test_the_system_never_chooses_a_reserved_port() -> None:
-    reserved = [PortReservation() for _ in range(500)]
-    assert len({each.port for each in reserved}) == 500
+@pytest.mark.parametrize("exclusive", [False, True])
+def test_no_port_is_chosen_twice_nor_one_that_connections_get(monkeypatch: pytest.MonkeyPatch, exclusive: bool) -> None:
+    reserved = [PortReservation(exclusive_service=exclusive) for _ in range(20)]
+    assert all(20_000 <= each.port <= 32_000 for each in reserved)
+    taken, draw = [each.port for each in reserved], secrets.randbelow
+    drawn = iter([port - 20_000 for port in taken])
+    monkeypatch.setattr(secrets, "randbelow", lambda bound: next(drawn, None) or draw(bound))
+    reserved.append(PortReservation())
+    assert reserved[-1].port not in taken
+    assert list(drawn) == []
     for each in reserved:
         each.close()
 

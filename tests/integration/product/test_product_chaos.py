@@ -17,7 +17,7 @@ import pytest
 from pytest_execgo.observability.history import read_history
 
 PYTEST = [sys.executable, "-m", "pytest", "--execgo-matrix", "-q", "-p", "no:cacheprovider"]
-PATIENCE = 900.0
+PATIENCE = 480.0
 
 LOOP = """
 import json, os, sys, time, urllib.request
@@ -137,6 +137,7 @@ def test_ctrl_c_stops_what_runs_and_leaves_no_process(tmp_path: Path) -> None:
     deadline = time.monotonic() + PATIENCE
     while not any("loop.py" in command for command in processes_in(tmp_path)):
         assert time.monotonic() < deadline
+        assert process.poll() is None
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     assert process.wait(PATIENCE) == pytest.ExitCode.INTERRUPTED
@@ -162,6 +163,7 @@ def test_no_fault_outlives_a_pytest_that_is_killed(tmp_path: Path) -> None:
         path.read_text().count('"event_type":"fault_injected"') == 2 for path in tmp_path.glob("var/runs/*/timeline.jsonl.partial")
     ):
         assert time.monotonic() < deadline
+        assert process.poll() is None
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
     process.wait(PATIENCE)

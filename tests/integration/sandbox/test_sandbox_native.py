@@ -202,12 +202,12 @@ def test_what_a_killed_process_left_in_a_control_group_ends(native: NativeConfin
     if not hierarchies:
         pytest.skip("no control groups can be made here")
     namespace = Path("/proc/self/ns/pid").stat().st_ino if here else 1  # elsewhere that pid may well be somebody's
-    child, joined = subprocess.Popen(["sleep", "300"]), False
-    while not joined:
+    child = subprocess.Popen(["sleep", "300"])
+    for _ in range(100):
+        group = control_groups.make(hierarchies, f"execgo-sandbox-4194304999-{namespace}-1", 16, 64 * MIB)
         with contextlib.suppress(FileNotFoundError):  # somebody else cleans up, too, and took the empty group away
-            group = control_groups.make(hierarchies, f"execgo-sandbox-4194304999-{namespace}-1", 16, 64 * MIB)
             group.join(child.pid)
-            joined = True
+            break
     try:
         native.cleanup()
         assert [Path(path).exists() for path in group.paths()] == [not here] * len(group.paths())

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pickle
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.util import spec_from_file_location
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -214,3 +216,27 @@ def test_a_callable_object_may_verify_and_is_named_when_it_breaks() -> None:
 
     with pytest.raises(ExecGoError, match=r"<Strict>.*ValueError: broken"):
         judge(Strict(), CONTEXT)
+
+
+def test_what_an_assertion_says_is_bounded(make_scenario: Make) -> None:
+    verifier = loaded(make_scenario(), "def verify(context):\n    assert False, 'x' * 1_000_000\n")
+    (reason,) = judge(verifier, CONTEXT).reasons
+    assert reason == "x" * 3999 + "…"
+
+
+class Odd:
+    """A finder of the old kind; and one whose loader takes no other name than the one that it was asked for."""
+
+    class Loader(SourceFileLoader):
+        pass
+
+    def find_spec(self, name: str, path: Sequence[str], target: object = None) -> ModuleSpec | None:
+        file = Path(path[0]) / f"{name.rpartition('.')[2]}.py"
+        return spec_from_file_location(name, file, loader=self.Loader(name, str(file))) if file.exists() else None
+
+
+@pytest.mark.parametrize("finder", [object(), Odd()], ids=["old", "strict"])
+def test_other_finders_are_left_alone(make_scenario: Make, monkeypatch: pytest.MonkeyPatch, finder: object) -> None:
+    monkeypatch.setattr(sys, "meta_path", [finder, *sys.meta_path])
+    verifier = loaded(make_scenario(), HEAD + "def verify(context):\n    return Verdict(passed=context is None)\n")
+    assert judge(verifier, CONTEXT) == Verdict(passed=True)

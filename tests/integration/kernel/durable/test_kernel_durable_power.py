@@ -169,8 +169,10 @@ def live(disk: Disk, start: Start, clients: Clients, seconds: float, fault: tupl
 
     ending = threading.Thread(target=end)
     ending.start()
-    clients.until_killed(kernel)
-    ending.join()
+    try:
+        clients.until_killed(kernel)
+    finally:
+        ending.join()
     disk.power_cut()
 
 
