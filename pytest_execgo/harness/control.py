@@ -19,6 +19,7 @@ from typing import Any
 from pytest_execgo.core.errors import StackError
 
 _SUPERVISOR = Path(__file__).with_name("supervisor.py")
+_NOTICE_TIMEOUT = 10.0  # seconds; the end of its channel follows its own at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,12 @@ class Supervised:
     def gone(self) -> bool:
         """Tell whether the supervisor ended, and with it every process."""
         return self._gone
+
+    def notice(self) -> None:
+        """Take in that the supervisor has ended, if it has: the reader may not have come to it yet."""
+        if self._supervisor.poll() is not None:
+            with self._changed:
+                self._changed.wait_for(lambda: self._gone, _NOTICE_TIMEOUT)
 
     def spawn(self, name: str, launch: Launch) -> Process:
         """Ask for a process; its record fills as events arrive. `StackError` if the supervisor is gone."""

@@ -157,6 +157,8 @@ class ProcessStack(ABC):
     def status(self) -> list[ServiceStatus]:
         """Tell how each service is; a paused one has a pid and is not running. Empty before the first `up`."""
         self._watchers.seen()
+        if self._supervised is not None:
+            self._supervised.notice()
         return [self._status(service) for service in Service if service in self._ports]
 
     def restart(self, service: Service) -> None:

@@ -7,6 +7,7 @@ import select
 import signal
 import socket
 import threading
+import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from pytest_execgo.core.errors import StackError
+from pytest_execgo.harness.control import Supervised
 from pytest_execgo.harness.process_stack import ProcessStack
 from pytest_execgo.harness.settings import StackSettings
 from pytest_execgo.plan.stack import Service
@@ -265,3 +267,21 @@ def test_services_get_default_signals_whatever_their_owner_does_with_its_own(fak
 def status_lines(pid: int | None) -> list[str]:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return [line for line in lines if line.startswith(("SigBlk", "SigIgn"))]
+
+
+def test_a_supervisor_that_has_just_ended_is_not_taken_for_one_that_lives(
+    fake_stack: MakeStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end = Supervised._end
+
+    def ends_late(supervised: Supervised) -> None:
+        time.sleep(0.5)  # in the reader's thread: the news are on their way for so long
+        end(supervised)
+
+    monkeypatch.setattr(Supervised, "_end", ends_late)
+    stack = fake_stack()
+    stack.up()
+    pid = stack._live().pid
+    os.kill(pid, signal.SIGKILL)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    assert [status.running for status in stack.status()] == [False] * 3
