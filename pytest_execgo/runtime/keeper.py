@@ -152,8 +152,7 @@ class Keeper:
         if self.records.ended(handle):
             self._tell(event="ended", id=handle)
             return
-        if self._stopping is not None:
-            self._tell(event="refused", id=handle, error="the keeper is stopping")
+        if self._stopping is not None:  # the runtime asks the next keeper, once it sees that this one is gone
             return
         command = self.running[handle] = _Command()
         command.job = asyncio.get_running_loop().create_task(self._run(command, request))

@@ -238,6 +238,17 @@ def test_a_killed_keeper_takes_its_commands_along_and_that_is_said(service: Serv
     assert service.keeper() != keeper
 
 
+def test_what_a_keeper_that_stops_does_not_take_the_next_one_does(service: Service, tmp_path: Path) -> None:
+    for round_ in range(3):
+        running = [service.submit(appending(tmp_path, f"r{round_}{n}")) for n in range(7)]
+        began(tmp_path, 7 * (round_ + 1))
+        os.kill(service.keeper(), signal.SIGTERM)
+        assert service.end_of(running[0])["error"]["retryable"] is True
+        after = service.submit("echo 2")  # while the others are being ended
+        assert service.end_of(after)["output"] == 2
+        assert [service.end_of(handle)["status"] for handle in running] == ["failed"] * 7
+
+
 @pytest.mark.parametrize("guarded", [True, False], ids=["guard lives", "guard killed"])
 def test_with_service_and_keeper_killed_the_next_service_says_what_was_lost(
     service: Service, tmp_path: Path, guarded: bool
