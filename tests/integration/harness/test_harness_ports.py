@@ -9,6 +9,7 @@ import pytest
 
 from pytest_execgo.core.errors import UsageError
 from pytest_execgo.core.serving import bind
+from pytest_execgo.harness import ports
 from pytest_execgo.harness.ports import PortReservation
 
 
@@ -62,6 +63,15 @@ def test_no_port_is_chosen_twice_nor_one_that_connections_get(monkeypatch: pytes
     assert list(drawn) == []
     for each in reserved:
         each.close()
+
+
+def test_a_port_that_somebody_was_faster_to_take_is_drawn_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as faster:
+        drawn = iter([faster.getsockname()[1], free := ports.free_port()])
+        monkeypatch.setattr(ports, "free_port", lambda: next(drawn))
+        reserved = PortReservation()
+        assert reserved.port == free
+        reserved.close()
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
